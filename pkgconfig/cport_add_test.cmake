@@ -1,0 +1,48 @@
+# cport_add_test(NAME name SOURCES file... LABELS label... TIMEOUT seconds
+#                [LIBRARIES target...] [ENVIRONMENT NAME=value...] [LINK_SHARED] [NO_MAIN])
+#
+# A GoogleTest program that is one ctest entry. It links completionport_core, with LINK_SHARED the
+# shared library instead; NO_MAIN says that the sources or LIBRARIES bring main. A program whose label
+# is not among CPORT_TEST_KINDS is neither built nor run.
+function(cport_add_test)
+    cmake_parse_arguments(PARSE_ARGV 0 arg "LINK_SHARED;NO_MAIN" "NAME;TIMEOUT"
+                          "SOURCES;LABELS;LIBRARIES;ENVIRONMENT")
+    if(NOT arg_NAME OR NOT arg_SOURCES OR NOT arg_LABELS OR NOT arg_TIMEOUT)
+        message(FATAL_ERROR "cport_add_test needs NAME, SOURCES, LABELS and TIMEOUT")
+    endif()
+    find_package(GTest REQUIRED)
+
+    add_executable(${arg_NAME} ${arg_SOURCES})
+    target_link_libraries(${arg_NAME} PRIVATE cport_options ${arg_LIBRARIES})
+    if(arg_LINK_SHARED)
+        target_link_libraries(${arg_NAME} PRIVATE completionport)
+    else()
+        target_link_libraries(${arg_NAME} PRIVATE completionport_core)
+    endif()
+    if(NOT arg_NO_MAIN)
+        target_link_libraries(${arg_NAME} PRIVATE GTest::gmock_main)
+    endif()
+    target_link_libraries(${arg_NAME} PRIVATE GTest::gmock GTest::gtest Threads::Threads)
+
+    set(wanted FALSE)
+    foreach(label IN LISTS arg_LABELS)
+        if(label IN_LIST CPORT_TEST_KINDS)
+            set(wanted TRUE)
+        endif()
+    endforeach()
+    if(NOT wanted)
+        set_target_properties(${arg_NAME} PROPERTIES EXCLUDE_FROM_ALL TRUE)
+        return()
+    endif()
+    math(EXPR timeout "${arg_TIMEOUT} * ${CPORT_TIMEOUT_FACTOR}")
+    add_test(NAME ${arg_NAME} COMMAND ${arg_NAME})
+    set_tests_properties(${arg_NAME} PROPERTIES
+        LABELS "${arg_LABELS}" TIMEOUT ${timeout}
+        ENVIRONMENT "${CPORT_SANITIZER_ENVIRONMENT};${arg_ENVIRONMENT}")
+endfunction()
+
+# Child processes of a test inherit these. detect_leaks stays on: a leak is a failure.
+set(CPORT_SANITIZER_ENVIRONMENT
+    "ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1"
+    "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1"
+    "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")

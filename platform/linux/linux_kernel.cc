@@ -1,0 +1,98 @@
+#include "platform/linux/linux_kernel.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+
+namespace cport::platform {
+namespace {
+
+template <typename Result>
+Result or_errno(Result result) {
+    return result < 0 ? static_cast<Result>(-errno) : result;
+}
+
+int socket_option(int descriptor, int option) {
+    int value = 0;
+    socklen_t length = sizeof(value);
+    return ::getsockopt(descriptor, SOL_SOCKET, option, &value, &length) < 0 ? -errno : value;
+}
+
+}  // namespace
+
+int LinuxKernel::epoll_create() { return or_errno(::epoll_create1(EPOLL_CLOEXEC)); }
+
+int LinuxKernel::epoll_ctl(int epoll, int operation, int descriptor, uint32_t events,
+                           uint64_t data) {
+    struct epoll_event event = {};
+    event.events = events;
+    event.data.u64 = data;
+    return or_errno(::epoll_ctl(epoll, operation, descriptor, &event));
+}
+
+int LinuxKernel::epoll_wait(int epoll, struct epoll_event* events, int events_max, int timeout_ms) {
+    return or_errno(::epoll_wait(epoll, events, events_max, timeout_ms));
+}
+
+int LinuxKernel::eventfd_create() { return or_errno(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+
+int LinuxKernel::eventfd_signal(int eventfd) { return or_errno(::eventfd_write(eventfd, 1)); }
+
+int LinuxKernel::close(int descriptor) { return or_errno(::close(descriptor)); }
+
+int LinuxKernel::descriptor_kind(int descriptor) {
+    struct stat status = {};
+    if (::fstat(descriptor, &status) < 0) return -errno;
+    if (S_ISSOCK(status.st_mode)) return static_cast<int>(DescriptorKind::kSocket);
+    if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) {
+        return static_cast<int>(DescriptorKind::kFileOrDirectory);
+    }
+    return static_cast<int>(DescriptorKind::kOther);
+}
+
+int LinuxKernel::socket_type(int descriptor) { return socket_option(descriptor, SO_TYPE); }
+
+int LinuxKernel::socket_protocol(int descriptor) { return socket_option(descriptor, SO_PROTOCOL); }
+
+int LinuxKernel::unread_bytes(int descriptor) {
+    int count = 0;
+    return ::ioctl(descriptor, FIONREAD, &count) < 0 ? -errno : count;
+}
+
+int LinuxKernel::poll_now(int descriptor, uint32_t events) {
+    struct pollfd request = {};
+    request.fd = descriptor;
+    request.events = static_cast<short>(events);
+    const int count = ::poll(&request, 1, 0);
+    if (count < 0) return -errno;
+    return static_cast<unsigned short>(request.revents);
+}
+
+int64_t LinuxKernel::receive(int descriptor, void* buffer, size_t length, int flags) {
+    return or_errno<int64_t>(::recv(descriptor, buffer, length, flags | MSG_DONTWAIT));
+}
+
+int64_t LinuxKernel::send(int descriptor, const void* buffer, size_t length) {
+    return or_errno<int64_t>(::send(descriptor, buffer, length, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+int LinuxKernel::futex_wait(const uint32_t* word, uint32_t expected) {
+    return or_errno(static_cast<int>(
+        ::syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0)));
+}
+
+int LinuxKernel::futex_wake_all(const uint32_t* word) {
+    return or_errno(static_cast<int>(
+        ::syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0)));
+}
+
+}  // namespace cport::platform

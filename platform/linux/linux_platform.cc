@@ -1,0 +1,122 @@
+#include "platform/linux/linux_platform.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+
+#include "platform/linux/linux_kernel.h"
+
+namespace cport::platform {
+namespace {
+
+// Larger blocks come from mmap: zero-filled, and untouched pages of them cost nothing.
+constexpr size_t kMapThreshold = 64 * 1024;
+
+constexpr int kSynchronousFaults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
+
+class LinuxThreads final : public Threads {
+ public:
+    int start(pthread_t* thread, const char* name, Body body, void* argument) override {
+        auto* start = static_cast<Start*>(std::malloc(sizeof(Start)));
+        if (start == nullptr) return -ENOMEM;
+        *start = Start{body, argument};
+        // A thread inherits its creator's mask: so it never runs with a signal open.
+        sigset_t blocked;
+        sigset_t previous;
+        sigfillset(&blocked);
+        for (const int fault : kSynchronousFaults) sigdelset(&blocked, fault);
+        pthread_sigmask(SIG_SETMASK, &blocked, &previous);
+        const int error = pthread_create(thread, nullptr, &LinuxThreads::enter, start);
+        pthread_sigmask(SIG_SETMASK, &previous, nullptr);
+        if (error != 0) {
+            std::free(start);
+            return -error;
+        }
+        pthread_setname_np(*thread, name);
+        return 0;
+    }
+
+    void join(pthread_t thread) override { pthread_join(thread, nullptr); }
+    void detach(pthread_t thread) override { pthread_detach(thread); }
+
+ private:
+    struct Start {
+        Body body;
+        void* argument;
+    };
+
+    static void* enter(void* argument) {
+        const Start start = *static_cast<Start*>(argument);
+        std::free(argument);
+        start.body(start.argument);
+        return nullptr;
+    }
+};
+
+class LinuxMemory final : public Memory {
+ public:
+    void* allocate(size_t size, size_t alignment) override {
+        if (size >= kMapThreshold) {
+            void* mapped =
+                ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            return mapped == MAP_FAILED ? nullptr : mapped;
+        }
+        void* memory = nullptr;
+        if (::posix_memalign(&memory, alignment, size) != 0) return nullptr;
+        return std::memset(memory, 0, size);
+    }
+
+    void release(void* memory, size_t size) override {
+        if (size >= kMapThreshold) {
+            ::munmap(memory, size);
+        } else {
+            std::free(memory);
+        }
+    }
+
+    const volatile uint32_t* fork_mark_create() override {
+        const size_t size = page_size();
+        void* page =
+            ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (page == MAP_FAILED) return nullptr;
+        if (::madvise(page, size, MADV_WIPEONFORK) < 0) {
+            ::munmap(page, size);
+            return nullptr;
+        }
+        auto* mark = static_cast<uint32_t*>(page);
+        *mark = 1;
+        return mark;
+    }
+
+    void fork_mark_destroy(const volatile uint32_t* mark) override {
+        ::munmap(const_cast<uint32_t*>(mark), page_size());
+    }
+
+ private:
+    static size_t page_size() { return static_cast<size_t>(::sysconf(_SC_PAGESIZE)); }
+};
+
+class LinuxClock final : public Clock {
+ public:
+    int64_t now_ns() override {
+        struct timespec now = {};
+        ::clock_gettime(CLOCK_MONOTONIC, &now);
+        return static_cast<int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
+    }
+};
+
+}  // namespace
+
+const Platform& linux_platform() {
+    // Never destroyed: a worker may still run while the process leaves main.
+    static const auto& platform =
+        *new Platform{*new LinuxKernel, *new LinuxThreads, *new LinuxMemory, *new LinuxClock};
+    return platform;
+}
+
+}  // namespace cport::platform

@@ -1,0 +1,18 @@
+// The machine as the core sees it.
+#pragma once
+
+#include "platform/clock.h"
+#include "platform/kernel.h"
+#include "platform/memory.h"
+#include "platform/threads.h"
+
+namespace cport::platform {
+
+struct Platform {
+    Kernel& kernel;
+    Threads& threads;
+    Memory& memory;
+    Clock& clock;
+};
+
+}  // namespace cport::platform

@@ -1,0 +1,67 @@
+#include "runtime/engine/epoll_engine.h"
+
+#include <cerrno>
+
+namespace cport {
+namespace {
+
+// A signal that fails is tried again: a lost one would leave the worker asleep.
+constexpr int kWakeTriesMax = 4;
+
+}  // namespace
+
+EpollEngine::~EpollEngine() {
+    if (wake_descriptor_ >= 0) kernel_.close(wake_descriptor_);
+    if (epoll_ >= 0) kernel_.close(epoll_);
+}
+
+int EpollEngine::open() {
+    epoll_ = kernel_.epoll_create();
+    if (epoll_ < 0) return epoll_;
+    wake_descriptor_ = kernel_.eventfd_create();
+    if (wake_descriptor_ < 0) return wake_descriptor_;
+    // Edge-triggered, so that it need never be read: each signal is an edge.
+    return kernel_.epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_descriptor_, EPOLLIN | EPOLLET, kWakeName);
+}
+
+int EpollEngine::control(int operation, const Socket& socket, bool output) {
+    const uint32_t events = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET | (output ? EPOLLOUT : 0u);
+    return kernel_.epoll_ctl(epoll_, operation, socket.descriptor, events, name_of(socket));
+}
+
+int EpollEngine::watch(Socket& socket, bool output) {
+    const bool watched = socket.has(kWatched);
+    const bool watched_out = socket.has(kWatchedOut);
+    if (watched && (watched_out || !output)) return 0;
+    int error = control(watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, socket, output);
+    // Left over from a number that was closed while a duplicate kept the file open.
+    if (error == -EEXIST) error = control(EPOLL_CTL_MOD, socket, output);
+    if (error == 0) socket.set(kWatched | (output ? kWatchedOut : 0u));
+    return error;
+}
+
+void EpollEngine::unwatch(Socket& socket) {
+    if (!socket.has(kWatched)) return;
+    // Fails if the caller has closed the descriptor already, and then there is nothing to undo.
+    kernel_.epoll_ctl(epoll_, EPOLL_CTL_DEL, socket.descriptor, 0, 0);
+    socket.clear(kWatched | kWatchedOut);
+}
+
+bool EpollEngine::still_names(Socket& socket) {
+    // Asking rearms the registration: output that nobody waits for would be an edge for nothing.
+    const bool output = socket.has(kWatchedOut) && !socket.writes.empty();
+    if (!output) {
+        socket.clear(kWatchedOut);
+        socket.set(kTryWrite);
+    }
+    const int error = control(EPOLL_CTL_MOD, socket, output);
+    return error != -ENOENT && error != -EBADF;
+}
+
+void EpollEngine::wake() {
+    for (int i = 0; i < kWakeTriesMax; ++i) {
+        if (kernel_.eventfd_signal(wake_descriptor_) >= 0) return;
+    }
+}
+
+}  // namespace cport

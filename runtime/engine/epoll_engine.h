@@ -1,0 +1,73 @@
+// How completions are obtained with epoll: one persistent edge-triggered registration a socket.
+#pragma once
+
+#include <sys/epoll.h>
+
+#include <array>
+#include <cstdint>
+
+#include "platform/kernel.h"
+#include "runtime/operation/socket.h"
+
+namespace cport {
+
+// What the kernel holds of a socket: its number and its incarnation, never a pointer.
+struct Edge {
+    int descriptor;
+    uint32_t generation;
+    uint32_t events;
+};
+
+class EpollEngine {
+ public:
+    static constexpr int kEventsMax = 128;
+
+    explicit EpollEngine(platform::Kernel& kernel) : kernel_(kernel) {}
+    ~EpollEngine();
+    EpollEngine(const EpollEngine&) = delete;
+    EpollEngine& operator=(const EpollEngine&) = delete;
+
+    // 0 or a negative errno.
+    int open();
+
+    // The rest but `wake` is the owner's.
+
+    // Makes sure that edges of the socket's input, and of its output where asked for, are reported.
+    // Readiness that already holds counts as an edge. -ENOENT: the number was closed and reused since it
+    // was registered.
+    int watch(Socket& socket, bool output);
+    void unwatch(Socket& socket);
+    // Whether a watched number still names what was registered.
+    bool still_names(Socket& socket);
+
+    // Waits, and hands each edge on. A negative timeout waits for ever.
+    template <typename Sink>
+    int wait(int timeout_ms, Sink&& sink) {
+        const int count = kernel_.epoll_wait(epoll_, events_.data(), kEventsMax, timeout_ms);
+        for (int i = 0; i < count; ++i) {
+            const struct epoll_event event = events_[static_cast<size_t>(i)];
+            if (event.data.u64 == kWakeName) continue;
+            sink(Edge{static_cast<int>(event.data.u64 & 0xffffffff),
+                      static_cast<uint32_t>(event.data.u64 >> 32), event.events});
+        }
+        return count;
+    }
+
+    // Any thread: ends the wait under way, or the next one.
+    void wake();
+
+ private:
+    static constexpr uint64_t kWakeName = UINT64_MAX;
+
+    static uint64_t name_of(const Socket& socket) {
+        return (uint64_t{socket.generation} << 32) | static_cast<uint32_t>(socket.descriptor);
+    }
+    int control(int operation, const Socket& socket, bool output);
+
+    platform::Kernel& kernel_;
+    int epoll_ = -1;
+    int wake_descriptor_ = -1;
+    std::array<struct epoll_event, kEventsMax> events_{};
+};
+
+}  // namespace cport

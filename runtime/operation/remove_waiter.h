@@ -1,0 +1,40 @@
+// A thread that waits inside remove, outside every callback.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "platform/kernel.h"
+#include "runtime/operation/task.h"
+
+namespace cport {
+
+struct Socket;
+
+// Lives on the stack of the thread that waits, so that remove needs no memory.
+class RemoveWaiter : public Task {
+ public:
+    explicit RemoveWaiter(Socket& removed) : Task(TaskKind::kRemoveWaiter), socket(removed) {}
+
+    void wait(platform::Kernel& kernel) {
+        // Acquire pairs with signal: what the socket's callbacks did is seen.
+        while (done_.load(std::memory_order_acquire) == 0) kernel.futex_wait(word(), 0);
+    }
+
+    // After the store the waiter may be gone; waking then only names an address.
+    void signal(platform::Kernel& kernel) {
+        const uint32_t* address = word();
+        done_.store(1, std::memory_order_release);
+        kernel.futex_wake_all(address);
+    }
+
+    Socket& socket;
+
+ private:
+    const uint32_t* word() const { return reinterpret_cast<const uint32_t*>(&done_); }
+
+    std::atomic<uint32_t> done_ = 0;
+    static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
+};
+
+}  // namespace cport

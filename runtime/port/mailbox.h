@@ -1,0 +1,73 @@
+// How other threads reach a worker: a chain of tasks behind one atomic word.
+//
+// The word is empty, sleeping, closed, or the newest task. Since "the worker sleeps" and "there is mail"
+// are states of the same word, no store can slip between a look at one and a change of the other: the
+// producer that replaces "sleeping" is the one that must wake the worker, and a worker falls asleep only
+// from "empty". (Two words would need sequentially consistent exchanges on both.)
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "runtime/operation/task.h"
+
+namespace cport {
+
+class Mailbox {
+ public:
+    enum class Posted { kQueued, kQueuedForSleeper, kClosed };
+
+    Mailbox() = default;
+    Mailbox(const Mailbox&) = delete;
+    Mailbox& operator=(const Mailbox&) = delete;
+
+    // Any thread. After kQueuedForSleeper the caller must wake the worker. After kClosed the task is
+    // still the caller's.
+    Posted post(Task* task) {
+        uintptr_t head = head_.load(std::memory_order_relaxed);
+        do {
+            if (head == kClosed) return Posted::kClosed;
+            task->next = as_task(head);
+            // Release pairs with take: the task's fields are seen with it.
+        } while (!head_.compare_exchange_weak(head, reinterpret_cast<uintptr_t>(task),
+                                              std::memory_order_release,
+                                              std::memory_order_relaxed));
+        return head == kSleeping ? Posted::kQueuedForSleeper : Posted::kQueued;
+    }
+
+    // The worker. Everything posted so far, oldest first, as a chain through `next`. Ends the sleep.
+    Task* take() {
+        if (head_.load(std::memory_order_relaxed) == kEmpty) return nullptr;
+        Task* newest = as_task(head_.exchange(kEmpty, std::memory_order_acquire));
+        Task* oldest = nullptr;
+        while (newest != nullptr) {
+            Task* next = newest->next;
+            newest->next = oldest;
+            oldest = newest;
+            newest = next;
+        }
+        return oldest;
+    }
+
+    // The worker. False if there is mail.
+    bool fall_asleep() { return replace_empty_by(kSleeping); }
+    bool close() { return replace_empty_by(kClosed); }
+
+ private:
+    static constexpr uintptr_t kEmpty = 0;
+    static constexpr uintptr_t kSleeping = 1;
+    static constexpr uintptr_t kClosed = 2;
+
+    static Task* as_task(uintptr_t head) {
+        return head <= kClosed ? nullptr : reinterpret_cast<Task*>(head);
+    }
+    bool replace_empty_by(uintptr_t state) {
+        uintptr_t expected = kEmpty;
+        return head_.compare_exchange_strong(expected, state, std::memory_order_acq_rel,
+                                             std::memory_order_relaxed);
+    }
+
+    alignas(64) std::atomic<uintptr_t> head_{kEmpty};
+};
+
+}  // namespace cport
