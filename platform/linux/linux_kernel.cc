@@ -12,6 +12,7 @@
 
 #include <cerrno>
 #include <climits>
+#include <type_traits>
 
 namespace cport::platform {
 namespace {
@@ -19,6 +20,24 @@ namespace {
 template <typename Result>
 Result or_errno(Result result) {
     return result < 0 ? static_cast<Result>(-errno) : result;
+}
+
+constexpr long kNone = 0;
+
+template <typename Argument>
+long as_register(Argument argument) {
+    if constexpr (std::is_pointer_v<Argument>) {
+        return reinterpret_cast<long>(argument);
+    } else {
+        return static_cast<long>(argument);
+    }
+}
+
+// Not libc's wrappers: each of those is a cancellation point, which in a threaded process costs two
+// locked instructions a call, and a worker is never cancelled.
+template <typename... Arguments>
+int64_t system_call(long number, Arguments... arguments) {
+    return or_errno<int64_t>(::syscall(number, as_register(arguments)...));
 }
 
 int socket_option(int descriptor, int option) {
@@ -40,7 +59,8 @@ int LinuxKernel::epoll_ctl(int epoll, int operation, int descriptor, uint32_t ev
 }
 
 int LinuxKernel::epoll_wait(int epoll, struct epoll_event* events, int events_max, int timeout_ms) {
-    return or_errno(::epoll_wait(epoll, events, events_max, timeout_ms));
+    return static_cast<int>(
+        system_call(SYS_epoll_pwait, epoll, events, events_max, timeout_ms, kNone, 0));
 }
 
 int LinuxKernel::eventfd_create() { return or_errno(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
@@ -78,21 +98,23 @@ int LinuxKernel::poll_now(int descriptor, uint32_t events) {
 }
 
 int64_t LinuxKernel::receive(int descriptor, void* buffer, size_t length, int flags) {
-    return or_errno<int64_t>(::recv(descriptor, buffer, length, flags | MSG_DONTWAIT));
+    return system_call(SYS_recvfrom, descriptor, buffer, length, flags | MSG_DONTWAIT, kNone,
+                       kNone);
 }
 
 int64_t LinuxKernel::send(int descriptor, const void* buffer, size_t length) {
-    return or_errno<int64_t>(::send(descriptor, buffer, length, MSG_DONTWAIT | MSG_NOSIGNAL));
+    return system_call(SYS_sendto, descriptor, buffer, length, MSG_DONTWAIT | MSG_NOSIGNAL, kNone,
+                       0);
 }
 
 int LinuxKernel::futex_wait(const uint32_t* word, uint32_t expected) {
-    return or_errno(static_cast<int>(
-        ::syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0)));
+    return static_cast<int>(
+        system_call(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, kNone, kNone, 0));
 }
 
 int LinuxKernel::futex_wake_all(const uint32_t* word) {
-    return or_errno(static_cast<int>(
-        ::syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0)));
+    return static_cast<int>(
+        system_call(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, kNone, kNone, 0));
 }
 
 }  // namespace cport::platform

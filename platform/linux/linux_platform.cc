@@ -24,7 +24,7 @@ class LinuxThreads final : public Threads {
     int start(pthread_t* thread, const char* name, Body body, void* argument) override {
         auto* start = static_cast<Start*>(std::malloc(sizeof(Start)));
         if (start == nullptr) return -ENOMEM;
-        *start = Start{body, argument};
+        *start = Start{body, argument, name};
         // A thread inherits its creator's mask: so it never runs with a signal open.
         sigset_t blocked;
         sigset_t previous;
@@ -37,7 +37,6 @@ class LinuxThreads final : public Threads {
             std::free(start);
             return -error;
         }
-        pthread_setname_np(*thread, name);
         return 0;
     }
 
@@ -48,11 +47,14 @@ class LinuxThreads final : public Threads {
     struct Start {
         Body body;
         void* argument;
+        const char* name;
     };
 
     static void* enter(void* argument) {
         const Start start = *static_cast<Start*>(argument);
         std::free(argument);
+        // By the thread itself: its creator would have to go through /proc.
+        pthread_setname_np(pthread_self(), start.name);
         start.body(start.argument);
         return nullptr;
     }
