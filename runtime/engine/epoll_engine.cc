@@ -48,14 +48,9 @@ void EpollEngine::unwatch(Socket& socket) {
 }
 
 bool EpollEngine::still_names(Socket& socket) {
-    // Asking rearms the registration: output that nobody waits for would be an edge for nothing.
-    const bool output = socket.has(kWatchedOut) && !socket.writes.empty();
-    if (!output) {
-        socket.clear(kWatchedOut);
-        socket.set(kTryWrite);
-    }
-    const int error = control(EPOLL_CTL_MOD, socket, output);
-    return error != -ENOENT && error != -EBADF;
+    // Unlike MOD, an ADD that is refused does not rearm the registration, and so makes no edge.
+    const int error = control(EPOLL_CTL_ADD, socket, socket.has(kWatchedOut));
+    return error != 0 && error != -EBADF;
 }
 
 void EpollEngine::wake() {

@@ -37,7 +37,8 @@ class EpollEngine {
     // was registered.
     int watch(Socket& socket, bool output);
     void unwatch(Socket& socket);
-    // Whether a watched number still names what was registered.
+    // Whether a watched number still names what was registered. If not, the number may be registered
+    // for what it names now, until `unwatch`.
     bool still_names(Socket& socket);
 
     // Waits, and hands each edge on. A negative timeout waits for ever.

@@ -94,7 +94,9 @@ void Slab::release_as_owner(Operation* operation) {
     ++operation->slot_generation;
     operation->next = own_free_;
     own_free_ = operation;
-    if (++own_free_count_ > kOwnFreeMax) give_back_half();
+    if (++own_free_count_ % kLookPeriod != 0) return;
+    const bool others_have_none = index_of(shared_.load(std::memory_order_relaxed)) == 0;
+    if (others_have_none || own_free_count_ > kOwnFreeMax) give_back_half();
 }
 
 void Slab::release(Operation* operation) {
@@ -105,14 +107,14 @@ void Slab::release(Operation* operation) {
 void Slab::give_back_half() {
     Operation* first = own_free_;
     Operation* last = first;
-    constexpr uint32_t kCount = kOwnFreeMax / 2;
-    for (uint32_t i = 1; i < kCount; ++i) {
+    const uint32_t count = own_free_count_ / 2;
+    for (uint32_t i = 1; i < count; ++i) {
         auto* next = static_cast<Operation*>(last->next);
         last->next_free.store(next->slot + 1, std::memory_order_relaxed);
         last = next;
     }
     own_free_ = static_cast<Operation*>(last->next);
-    own_free_count_ -= kCount;
+    own_free_count_ -= count;
     push_shared(first, last);
 }
 

@@ -19,11 +19,13 @@ class Slab {
  public:
     static constexpr uint32_t kChunkSlots = 512;
     static constexpr uint32_t kSlotsMax = 1u << 20;
-    // The owner keeps at most this many free slots to itself.
+    // The owner keeps at most this many free slots to itself, and looks this often whether others have
+    // none.
     static constexpr uint32_t kOwnFreeMax = 2 * kChunkSlots;
+    static constexpr uint32_t kLookPeriod = 64;
 
     // `slots_max` is rounded up to whole chunks, and to kSlotsMax at most.
-    Slab(platform::Memory& memory, uint32_t slots_max = kSlotsMax);
+    explicit Slab(platform::Memory& memory, uint32_t slots_max = kSlotsMax);
     ~Slab();
     Slab(const Slab&) = delete;
     Slab& operator=(const Slab&) = delete;

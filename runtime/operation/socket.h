@@ -61,14 +61,14 @@ struct alignas(64) Socket : Task {
     // The owner's from here on, but for `word`.
     uint8_t read_error = 0;   // the kept errno of a stream
     uint8_t write_error = 0;  // as above, or EPIPE
+    const int32_t descriptor;
     std::atomic<uint64_t> word = SocketWord::kGenerationOne;
     OperationQueue reads;
     OperationQueue writes;
     OperationQueue hangups;
     uint32_t generation = 0;  // which incarnation the owner's part describes
     uint32_t flags = 0;
-    const int32_t descriptor;
-    int32_t next_ready = -1;  // descriptor of the next socket on the ready list
+    Socket* next_ready = nullptr;
 
     bool has(uint32_t any_of) const { return (flags & any_of) != 0; }
     void set(uint32_t bits) { flags |= bits; }

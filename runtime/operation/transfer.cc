@@ -167,7 +167,7 @@ Step Transfer::read_ended(Socket& socket, Operation& operation) {
 }
 
 Step Transfer::read_failed(Socket& socket, Operation& operation, int error) {
-    if (error == EAGAIN || error == EWOULDBLOCK) {
+    if (error == EAGAIN) {
         socket.clear(kTryRead);
         if (operation.transferred > 0) {
             succeed_with_bytes(operation);
@@ -214,7 +214,7 @@ Step Transfer::write(Socket& socket, Operation& operation) {
 }
 
 Step Transfer::write_failed(Socket& socket, Operation& operation, int error) {
-    if (error == EAGAIN || error == EWOULDBLOCK) {
+    if (error == EAGAIN) {
         socket.clear(kTryWrite);
         return Step::kBlocked;
     }

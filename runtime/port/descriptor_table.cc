@@ -27,12 +27,11 @@ DescriptorTable::~DescriptorTable() {
     memory_.release(pages_, sizeof(Page) * kPages);
 }
 
-Socket* DescriptorTable::find_or_create(int descriptor, int& error) {
+Socket* DescriptorTable::create(int descriptor, int& error) {
     if (descriptor >= kDescriptorsMax) {
         error = -EMFILE;
         return nullptr;
     }
-    if (Socket* socket = find(descriptor)) return socket;
     void* memory = memory_.allocate(kPageBytes, alignof(Socket));
     if (memory == nullptr) {
         error = -ENOMEM;

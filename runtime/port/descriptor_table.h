@@ -32,7 +32,10 @@ class DescriptorTable {
     }
 
     // Any thread. nullptr with -EMFILE (number too high) or -ENOMEM in `error`.
-    Socket* find_or_create(int descriptor, int& error);
+    Socket* find_or_create(int descriptor, int& error) {
+        Socket* socket = find(descriptor);
+        return socket != nullptr ? socket : create(descriptor, error);
+    }
 
     // Every record that exists, from `first` on, until `visit` says false. Returns where it stopped.
     template <typename Visit>
@@ -52,6 +55,7 @@ class DescriptorTable {
     using Page = std::atomic<Socket*>;
     static constexpr int kPages = kDescriptorsMax / kPageSockets;
 
+    Socket* create(int descriptor, int& error);
     int highest_page() const { return highest_page_.load(std::memory_order_acquire); }
 
     platform::Memory& memory_;

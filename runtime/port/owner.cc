@@ -4,7 +4,6 @@
 
 #include <cerrno>
 
-#include "runtime/check.h"
 #include "runtime/operation/remove_waiter.h"
 
 namespace cport {
@@ -104,10 +103,12 @@ void Owner::catch_up(Socket& socket) {
 
 void Owner::renew(Socket& socket) {
     uint64_t word = socket.word.load(std::memory_order_relaxed);
-    while (!socket.word.compare_exchange_weak(word, SocketWord::next_generation(word),
-                                              std::memory_order_acq_rel,
-                                              std::memory_order_relaxed)) {
-    }
+    uint64_t next = 0;
+    do {
+        // What was accepted for the new descriptor already is most likely of the same kind.
+        next = SocketWord::next_generation(word) | (word & SocketWord::kIsSocket);
+    } while (!socket.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                                std::memory_order_relaxed));
     catch_up(socket);
 }
 
@@ -174,29 +175,24 @@ void Owner::on_edge(const Edge& edge) {
 void Owner::make_ready(Socket& socket) {
     if (socket.has(kReady)) return;
     socket.set(kReady);
-    socket.next_ready = -1;
-    if (ready_head_ < 0) {
-        ready_head_ = socket.descriptor;
-    } else {
-        table_.find(ready_tail_)->next_ready = socket.descriptor;
-    }
-    ready_tail_ = socket.descriptor;
+    socket.next_ready = nullptr;
+    (ready_head_ == nullptr ? ready_head_ : ready_tail_->next_ready) = &socket;
+    ready_tail_ = &socket;
 }
 
 void Owner::advance_next() {
-    Socket* socket = table_.find(ready_head_);
-    CPORT_CHECK(socket != nullptr);
-    ready_head_ = socket->next_ready;
-    socket->clear(kReady);
-    advance(*socket, socket->reads, kTryRead);
-    advance(*socket, socket->writes, kTryWrite);
-    advance_hangups(*socket);
-    if (socket->can_advance()) make_ready(*socket);
+    Socket& socket = *ready_head_;
+    ready_head_ = socket.next_ready;
+    socket.clear(kReady);
+    if (!socket.reads.empty()) advance(socket, socket.reads, kTryRead);
+    if (!socket.writes.empty()) advance(socket, socket.writes, kTryWrite);
+    if (!socket.hangups.empty()) advance_hangups(socket);
+    if (socket.can_advance()) make_ready(socket);
 }
 
 void Owner::advance(Socket& socket, OperationQueue& queue, uint32_t try_flag) {
+    if (!socket.has(try_flag)) return;
     Operation* operation = queue.front();
-    if (operation == nullptr || !socket.has(try_flag)) return;
     // poll(2) calls devices ready that epoll refuses; only epoll knows what can be waited for.
     if (!socket.is_socket() && !socket.has(kWatched)) {
         const int error = engine_.watch(socket, operation->direction == Direction::kWrite);
@@ -228,7 +224,11 @@ void Owner::complete_head(Socket& socket, OperationQueue& queue, uint32_t try_fl
 }
 
 void Owner::wait_for_edge(Socket& socket, OperationQueue& queue, Operation& operation) {
-    const int error = engine_.watch(socket, operation.direction == Direction::kWrite);
+    const bool reads = operation.direction == Direction::kRead;
+    // After the peer's end many callers close without remove: the number may be another's by now.
+    const bool reused = reads && socket.has(kWatched) && socket.has(kNeverDrained) &&
+                        !engine_.still_names(socket);
+    const int error = reused ? -ENOENT : engine_.watch(socket, !reads);
     if (error == 0) return;
     if (error == -ENOENT) {
         // The number was closed and reused; this operation has just met the new descriptor.
@@ -238,12 +238,15 @@ void Owner::wait_for_edge(Socket& socket, OperationQueue& queue, Operation& oper
         enqueue(socket, operation);
         return;
     }
+    // No edge will come: the next operation must try for itself.
+    const uint32_t try_flag = try_flag_of(operation.direction);
+    socket.set(try_flag);
     fail(operation, -error);
-    complete_head(socket, queue, operation.direction == Direction::kWrite ? kTryWrite : kTryRead);
+    complete_head(socket, queue, try_flag);
 }
 
 void Owner::advance_hangups(Socket& socket) {
-    if (socket.hangups.empty() || !socket.has(kTryHangup)) return;
+    if (!socket.has(kTryHangup)) return;
     socket.clear(kTryHangup);
     // Before the look, so that no edge falls between.
     int error = -engine_.watch(socket, false);

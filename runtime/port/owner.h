@@ -36,7 +36,7 @@ class Owner {
 
     void on_edge(const Edge& edge);
 
-    bool has_ready() const { return ready_head_ >= 0; }
+    bool has_ready() const { return ready_head_ != nullptr; }
     // One step of the socket that has waited longest.
     void advance_next();
 
@@ -70,8 +70,8 @@ class Owner {
     TaskList& completed_;
     TaskList waiting_;  // kRemoval and kRemoveWaiter of sockets with kRemovalWaiting
     bool ended_ = false;
-    int ready_head_ = -1;
-    int ready_tail_ = -1;
+    Socket* ready_head_ = nullptr;
+    Socket* ready_tail_ = nullptr;
     int sweep_from_ = 0;
 };
 

@@ -94,7 +94,7 @@ int Port::learn_kind(int descriptor, uint64_t& word) {
     const int kind = platform_.kernel.descriptor_kind(descriptor);
     if (kind < 0) return kind;
     if (kind == static_cast<int>(platform::DescriptorKind::kFileOrDirectory)) return -EPERM;
-    word |= SocketWord::kKindKnown;
+    word = (word | SocketWord::kKindKnown) & ~SocketWord::kIsSocket;
     if (kind == static_cast<int>(platform::DescriptorKind::kSocket)) word |= SocketWord::kIsSocket;
     return 0;
 }
