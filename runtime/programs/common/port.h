@@ -1,0 +1,39 @@
+// Owns one reference of a completion port.
+#pragma once
+
+#include <completionport/completion_port.h>
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "runtime/programs/common/errors.h"
+
+namespace cport::programs {
+
+class Port {
+ public:
+    // Throws OperatingError.
+    Port() : handle_(completion_port_create()) {
+        if (handle_ == nullptr) {
+            throw OperatingError(
+                fmt::format("cannot create a completion port: {}", error_text(errno)));
+        }
+    }
+    Port(Port&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+    Port(const Port&) = delete;
+    Port& operator=(const Port&) = delete;
+    ~Port() { completion_port_dec_ref(handle_); }
+
+    [[nodiscard]] COMPLETION_PORT_HANDLE get() const { return handle_; }
+    // Ends the port now; no callback runs after it returned. Until then callbacks use the handle.
+    void release() {
+        completion_port_dec_ref(handle_);
+        handle_ = nullptr;
+    }
+
+ private:
+    COMPLETION_PORT_HANDLE handle_;
+};
+
+}  // namespace cport::programs

@@ -1,0 +1,18 @@
+#include <cstdio>
+#include <exception>
+
+#include "runtime/programs/common/errors.h"
+#include "runtime/programs/cport_echo/commands.h"
+
+int main(int argument_count, char** arguments) {
+    using namespace cport::programs;
+    try {
+        return run_command_line(argument_count, arguments);
+    } catch (const UsageError& error) {
+        std::fprintf(stderr, "cport-echo: %s\n", error.what());
+        return kExitUsage;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "cport-echo: %s\n", error.what());
+        return kExitFailed;
+    }
+}

@@ -1,0 +1,85 @@
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <string>
+#include <thread>
+
+#include "tests/integration/echo/echo_process.h"
+#include "tests/integration/echo/peer.h"
+
+namespace cport::testing {
+namespace {
+
+constexpr size_t kLongStreamBytes = 16 * 1024 * 1024;
+
+class EchoData : public ::testing::TestWithParam<const char*> {};
+
+// Spec: ECHO-DATA-1, ECHO-CLI-1
+TEST_P(EchoData, SixteenMebibytesAndHalfCloseComeBackComplete) {
+    EchoServerProcess server({}, GetParam());
+    const Peer peer(server.url());
+    const std::string sent = random_bytes(kLongStreamBytes, 1);
+    bool all_sent = false;
+    std::thread sender([&] {
+        all_sent = peer.send(sent);
+        peer.half_close();
+    });
+    const std::string received = peer.receive_all();
+    sender.join();
+    EXPECT_TRUE(all_sent);
+    EXPECT_EQ(received.size(), sent.size());
+    EXPECT_TRUE(received == sent);
+}
+
+// Spec: ECHO-DATA-1
+TEST_P(EchoData, SmallMessagesAndHalfCloseComeBackComplete) {
+    EchoServerProcess server({"--threads", "2"}, GetParam());
+    for (uint32_t seed = 0; seed < 32; ++seed) {
+        const Peer peer(server.url());
+        const std::string sent = random_bytes(1 + seed * 997, seed);
+        ASSERT_TRUE(peer.send(sent));
+        peer.half_close();
+        ASSERT_TRUE(peer.receive_all() == sent) << seed;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, EchoData,
+                         ::testing::Values("tcp://127.0.0.1:0", "tcp://[::1]:0"));
+
+// Spec: ECHO-DATA-2
+TEST(EchoIdle, AConnectionThatWasIdleIsEchoedAgain) {
+    EchoServerProcess server;
+    const Peer peer(server.url());
+    ASSERT_TRUE(peer.ping());
+    // Longer than an inactive connection keeps its buffer. Nothing may arrive meanwhile.
+    pollfd polled{peer.descriptor(), POLLIN, 0};
+    EXPECT_EQ(poll(&polled, 1, 3500), 0);
+    EXPECT_TRUE(peer.ping());
+    EXPECT_TRUE(peer.ping());
+}
+
+// Spec: ECHO-DATA-3
+TEST(EchoReset, APeersResetHarmsNoOtherConnection) {
+    EchoServerProcess server;
+    const Peer bystander(server.url());
+    ASSERT_TRUE(bystander.ping());
+    const std::string flood = random_bytes(kLongStreamBytes, 2);
+    for (int i = 0; i < 10; ++i) {
+        Peer peer(server.url());
+        // The server is in the middle of sending back what is never read.
+        for (size_t sent = 0; sent < flood.size();) {
+            const ssize_t count = send(peer.descriptor(), flood.data() + sent, flood.size() - sent,
+                                       MSG_NOSIGNAL | MSG_DONTWAIT);
+            if (count <= 0) break;
+            sent += static_cast<size_t>(count);
+        }
+        peer.reset();
+        ASSERT_TRUE(bystander.ping());
+    }
+    const Peer later(server.url());
+    EXPECT_TRUE(later.ping());
+}
+
+}  // namespace
+}  // namespace cport::testing

@@ -1,0 +1,48 @@
+// The real program as a child.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/integration/echo/child_process.h"
+
+namespace cport::testing {
+
+// The arguments behind the program's own name.
+[[nodiscard]] std::vector<std::string> echo_command(const std::vector<std::string>& arguments);
+
+// `cport-echo serve` on a free port; ready for connections once constructed.
+class EchoServerProcess {
+ public:
+    explicit EchoServerProcess(const std::vector<std::string>& arguments = {},
+                               const std::string& listen = "tcp://127.0.0.1:0");
+
+    [[nodiscard]] ChildProcess& process() { return process_; }
+    [[nodiscard]] const std::string& url() const { return url_; }
+    // Terminates it; expects a clean end. Its last line.
+    std::string stop();
+
+    [[nodiscard]] uint64_t resident_ki_b() const;
+    // Processor time used so far, in clock ticks.
+    [[nodiscard]] uint64_t cpu_ticks() const;
+    // The limit of open files that leaves it `free` more.
+    [[nodiscard]] uint64_t descriptor_limit_leaving(uint64_t free) const;
+
+ private:
+    ChildProcess process_;
+    std::string url_;
+};
+
+// Runs `cport-echo load --json` against a server; its exit status, and what it printed.
+struct LoadResult {
+    int status = -1;
+    std::string output;
+    std::string error;
+    // The number that stands behind a name in the JSON; -1 if it is not there.
+    [[nodiscard]] double figure(const std::string& name) const;
+};
+[[nodiscard]] LoadResult run_load(const std::string& url,
+                                  const std::vector<std::string>& arguments);
+
+}  // namespace cport::testing
