@@ -1,5 +1,6 @@
-/* The names of the enums' values, for the library and for its mock. In C, where an enum may hold any
- * value of its integer: in C++ a value outside its range is undefined before it can be looked at. */
+/* The names of the enums' values, for the library and for its mock. In C, where an enum may hold
+ * any value of its integer: in C++ a value outside its range is undefined before it can be looked
+ * at. */
 #include <stddef.h>
 
 #include "completionport/completion_port.h"

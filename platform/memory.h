@@ -14,8 +14,8 @@ class Memory {
     virtual void* allocate(size_t size, size_t alignment) = 0;
     virtual void release(void* memory, size_t size) = 0;
 
-    // A word that holds 1 in this process and 0 in every child that fork makes; nullptr when there is
-    // no memory left.
+    // A word that holds 1 in this process and 0 in every child that fork makes; nullptr when there
+    // is no memory left.
     virtual const volatile uint32_t* fork_mark_create() = 0;
     virtual void fork_mark_destroy(const volatile uint32_t* mark) = 0;
 };

@@ -3,15 +3,15 @@
  * Conventions, for every function of this library:
  *   - Functions return 0 (or a count), or a negative errno. Functions that return a handle return
  *     NULL and set errno.
- *   - A call that returns an error never calls back and changed nothing. A call that returns 0 leads
- *     to exactly one callback.
- *   - Every function may be called from any thread and from inside any callback. No lock is held and
- *     nothing waits while a callback runs.
+ *   - A call that returns an error never calls back and changed nothing. A call that returns 0
+ *     leads to exactly one callback.
+ *   - Every function may be called from any thread and from inside any callback. No lock is held
+ *     and nothing waits while a callback runs.
  *   - Whoever calls holds a reference until the call returns: a callback must not give back the one
  *     reference of a thread that may still be inside completion_port_add.
- *   - Callbacks of one socket never run at the same time. Reads complete in the order of their adds,
- *     and so do writes. A callback must not throw, longjmp or end its thread.
- *   - While a callback runs, errno holds the reason of a result that is not OK (0 if there is none).
+ *   - Callbacks of one socket never run at the same time. Reads complete in the order of their
+ *     adds, and so do writes. A callback must not throw, longjmp or end its thread.
+ *   - While a callback runs, errno holds the reason of a result that is not OK, else 0.
  *   - The port never closes the caller's descriptor and never changes its flags.
  *   - A child made by fork must not use its parent's port: calls return -EPERM and do nothing.
  *
@@ -57,8 +57,8 @@ MU_DEFINE_ENUM(COMPLETION_PORT_EPOLL_ACTION, COMPLETION_PORT_EPOLL_ACTION_VALUES
 MU_DEFINE_ENUM(COMPLETION_PORT_RESULT, COMPLETION_PORT_RESULT_VALUES)
 
 /* The one callback of an accepted add, on a worker thread of the port.
- *   amount_transfered: OK: bytes (0 = end of the stream; on a datagram socket an empty datagram), or
- *   -1 for a readiness add and for readiness that proved spurious. Not OK: the bytes that were
+ *   amount_transfered: OK: bytes (0 = end of the stream; on a datagram socket an empty datagram),
+ *   or -1 for a readiness add and for readiness that proved spurious. Not OK: the bytes that were
  *   transferred before the failure, if any, else -1. */
 typedef void (*ON_COMPLETION_PORT_EVENT_COMPLETE)(void* context,
                                                   COMPLETION_PORT_EPOLL_ACTION epoll_action,
@@ -88,21 +88,21 @@ typedef struct COMPLETION_PORT_INGRESS_DATA_TAG {
 
 /* Creates a port with one worker thread over epoll, and one reference.
  * The worker blocks every signal but the synchronous faults. An idle port wakes once in 2 seconds.
- * Returns NULL with errno ENOMEM, EMFILE, ENFILE or EAGAIN (no thread could be made). [CP-CREATE] */
+ * Returns NULL with errno ENOMEM, EMFILE, ENFILE or EAGAIN (no thread). [CP-CREATE] */
 MOCKABLE_FUNCTION(, COMPLETION_PORT_HANDLE, completion_port_create);
 
 /* Takes one more reference. NULL is ignored. The caller must hold a reference. [CP-REF] */
 MOCKABLE_FUNCTION(, void, completion_port_inc_ref, COMPLETION_PORT_HANDLE, completion_port);
 
 /* Gives a reference back. NULL is ignored. The last one ends the port as completion_port_shutdown
- * does, waits until its workers have ended (so: for callbacks that run), and frees it. From inside a
- * callback, of this or any other port, it returns at once and the last worker frees the port.
+ * does, waits until its workers have ended (so: for callbacks that run), and frees it. From inside
+ * a callback, of this or any other port, it returns at once and the last worker frees the port.
  * Needs no memory. [CP-REF, CP-END] */
 MOCKABLE_FUNCTION(, void, completion_port_dec_ref, COMPLETION_PORT_HANDLE, completion_port);
 
-/* Ends the port: every pending add gets (CLOSING, ABANDONED) on a worker, then the workers end. Adds
- * are refused with -ESHUTDOWN from here on. Does not wait; a second call does nothing and returns 0.
- * The handle stays valid until the last completion_port_dec_ref.
+/* Ends the port: every pending add gets (CLOSING, ABANDONED) on a worker, then the workers end.
+ * Adds are refused with -ESHUTDOWN from here on. Does not wait; a second call does nothing and
+ * returns 0. The handle stays valid until the last completion_port_dec_ref.
  * Errors: -EINVAL (NULL), -EPERM (forked child). [CP-END] */
 MOCKABLE_FUNCTION(, int, completion_port_shutdown, COMPLETION_PORT_HANDLE, completion_port);
 
@@ -110,37 +110,38 @@ MOCKABLE_FUNCTION(, int, completion_port_shutdown, COMPLETION_PORT_HANDLE, compl
  * until the callback. Never waits. The callback comes on the port's worker, never from inside this
  * call; to another thread's add it may come before the call has returned.
  *
- * EPOLLIN with a buffer: a stream fills the buffer until it is full or no more bytes are there, then
- *   one callback; the end of the stream is (EPOLLIN, OK, 0), or (EPOLLRDHUP, ABANDONED, -1) where
- *   EPOLLRDHUP was asked for. A datagram socket gives one datagram; one that did not fit is ERROR with
- *   EMSGSIZE.
+ * EPOLLIN with a buffer: a stream fills the buffer until it is full or no more bytes are there,
+ *   then one callback; the end of the stream is (EPOLLIN, OK, 0), or (EPOLLRDHUP, ABANDONED, -1)
+ *   where EPOLLRDHUP was asked for. A datagram socket gives one datagram; one that did not fit is
+ *   ERROR with EMSGSIZE.
  * EPOLLOUT with a buffer: one callback when all is sent, or at the failure. Never raises SIGPIPE.
  * Without a buffer: one callback (amount -1) when poll(2) would call the descriptor ready.
  * Any number of adds may wait on a socket; each direction has its own queue.
  *
- * Errors: -EINVAL (NULL port, data or callback; epoll_op outside the grammar; a buffer without a length
- * or a length without a buffer; length above INT32_MAX), -EBADF (negative or closed descriptor), -EPERM
- * (a regular file or directory; a forked child), -ENOTSOCK (a buffer, but no socket), -ECANCELED
- * (completion_port_remove_async is under way), -ESHUTDOWN (the port is ending), -ENOMEM, -ENOBUFS (the
- * limit of operations is reached), -EMFILE (descriptor number beyond 16,777,215). [CP-ADD] */
+ * Errors: -EINVAL (NULL port, data or callback; epoll_op outside the grammar; a buffer without a
+ * length or a length without a buffer; length above INT32_MAX), -EBADF (negative or closed
+ * descriptor), -EPERM (a regular file or directory; a forked child), -ENOTSOCK (a buffer, but no
+ * socket), -ECANCELED (completion_port_remove_async is under way), -ESHUTDOWN (the port is ending),
+ * -ENOMEM, -ENOBUFS (the limit of operations is reached), -EMFILE (descriptor number beyond
+ * 16,777,215). [CP-ADD] */
 MOCKABLE_FUNCTION(, int, completion_port_add, COMPLETION_PORT_HANDLE, completion_port,
                   const COMPLETION_PORT_INGRESS_DATA*, ingress_data);
 
 /* Ends all of a socket's adds: each gets (CLOSING, ABANDONED), or OK where bytes had been received.
  * Call it before closing the descriptor. A NULL port or INVALID_SOCKET is ignored.
- * On the worker that owns the socket it has taken effect when it returns (the callbacks follow when the
- * running one has returned): the number may be closed and reused at once. On a thread that is outside
- * every callback it waits until no callback of the socket runs or will run: do not hold a lock
- * that such a callback takes. Inside a callback of another worker or port it returns at once, and
- * completion_port_remove_async tells when it is done. Needs no memory. [CP-REMOVE] */
+ * On the worker that owns the socket it has taken effect when it returns (the callbacks follow when
+ * the running one has returned): the number may be closed and reused at once. On a thread that is
+ * outside every callback it waits until no callback of the socket runs or will run: do not hold a
+ * lock that such a callback takes. Inside a callback of another worker or port it returns at once,
+ * and completion_port_remove_async tells when it is done. Needs no memory. [CP-REMOVE] */
 MOCKABLE_FUNCTION(, void, completion_port_remove, COMPLETION_PORT_HANDLE, completion_port,
                   SOCKET_HANDLE, socket);
 
 /* As completion_port_remove, but never waits: on_removed is the socket's last callback. Adds to the
  * socket are refused with -ECANCELED until then; on_removed may close and reuse the number.
- * Errors: -EINVAL (NULL port or on_removed), -EBADF (negative socket), -EALREADY (a removal is under
- * way), -ESHUTDOWN, -ENOMEM, -ENOBUFS, -EMFILE (descriptor number beyond 16,777,215), -EPERM (forked
- * child). [CP-REMOVE-ASYNC] */
+ * Errors: -EINVAL (NULL port or on_removed), -EBADF (negative socket), -EALREADY (a removal is
+ * under way), -ESHUTDOWN, -ENOMEM, -ENOBUFS, -EMFILE (descriptor number beyond 16,777,215), -EPERM
+ * (forked child). [CP-REMOVE-ASYNC] */
 MOCKABLE_FUNCTION(, int, completion_port_remove_async, COMPLETION_PORT_HANDLE, completion_port,
                   SOCKET_HANDLE, socket, ON_COMPLETION_PORT_REMOVED, on_removed, void*, context);
 

@@ -33,12 +33,12 @@ class EpollEngine {
     // The rest but `wake` is the owner's.
 
     // Makes sure that edges of the socket's input, and of its output where asked for, are reported.
-    // Readiness that already holds counts as an edge. -ENOENT: the number was closed and reused since it
-    // was registered.
+    // Readiness that already holds counts as an edge. -ENOENT: the number was closed and reused
+    // since it was registered.
     int watch(Socket& socket, bool output);
     void unwatch(Socket& socket);
-    // Whether a watched number still names what was registered. If not, the number may be registered
-    // for what it names now, until `unwatch`.
+    // Whether a watched number still names what was registered. If not, the number may be
+    // registered for what it names now, until `unwatch`.
     bool still_names(Socket& socket);
 
     // Waits, and hands each edge on. A negative timeout waits for ever.

@@ -13,8 +13,8 @@ struct Socket;
 
 enum class Direction : uint8_t { kRead, kWrite, kHangup };
 
-// Two cache lines. It belongs to the thread that adds until it is published, then to the owner of its
-// socket, and returns to its slab before the callback runs.
+// Two cache lines. It belongs to the thread that adds until it is published, then to the owner of
+// its socket, and returns to its slab before the callback runs.
 struct alignas(64) Operation : Task {
     explicit Operation(uint32_t slot_index) : Task(TaskKind::kOperation), slot(slot_index) {}
 

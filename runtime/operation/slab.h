@@ -1,5 +1,5 @@
-// Where operations live: slots of two cache lines in chunks that are never given back before the port
-// ends, so that a stale name may always be looked at.
+// Where operations live: slots of two cache lines in chunks that are never given back before the
+// port ends, so that a stale name may always be looked at.
 //
 // The owner takes and returns slots without an atomic instruction. Other threads take from a shared
 // stack, which the owner refills with what it has too much of. Only growth takes a lock.
@@ -19,8 +19,8 @@ class Slab {
  public:
     static constexpr uint32_t kChunkSlots = 512;
     static constexpr uint32_t kSlotsMax = 1u << 20;
-    // The owner keeps at most this many free slots to itself, and looks this often whether others have
-    // none.
+    // The owner keeps at most this many free slots to itself, and looks this often whether others
+    // have none.
     static constexpr uint32_t kOwnFreeMax = 2 * kChunkSlots;
     static constexpr uint32_t kLookPeriod = 64;
 
@@ -51,7 +51,8 @@ class Slab {
 
     platform::Memory& memory_;
     const uint32_t chunks_max_;
-    // Head of the stack of free slots: index + 1 in the low half, a tag against ABA in the high one.
+    // Head of the stack of free slots: index + 1 in the low half, a tag against ABA in the high
+    // one.
     alignas(64) std::atomic<uint64_t> shared_{0};
     // The owner's free slots, linked through `next`.
     alignas(64) Operation* own_free_ = nullptr;

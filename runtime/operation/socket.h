@@ -9,8 +9,8 @@
 
 namespace cport {
 
-// The part of a socket that every thread reads, in one word: which incarnation of the number this is,
-// whether adds are refused, and how many adds of other threads are on their way to the owner.
+// The part of a socket that every thread reads, in one word: which incarnation of the number this
+// is, whether adds are refused, and how many adds of other threads are on their way to the owner.
 struct SocketWord {
     static constexpr uint64_t kPendingOne = 1;
     static constexpr uint64_t kPendingMask = (uint64_t{1} << 20) - 1;

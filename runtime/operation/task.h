@@ -13,8 +13,8 @@ enum class TaskKind : uint8_t {
     kPortEnd,
 };
 
-// One link serves all queues: a task is in one of them at a time. No aggregate, so that derived types
-// may use its tail.
+// One link serves all queues: a task is in one of them at a time. No aggregate, so that derived
+// types may use its tail.
 struct Task {
     explicit Task(TaskKind task_kind) : kind(task_kind) {}
     Task(const Task&) = delete;

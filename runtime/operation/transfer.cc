@@ -129,7 +129,8 @@ Step Transfer::read(Socket& socket, Operation& operation) {
     operation.transferred += static_cast<uint32_t>(count);
     const bool came_short = count < chunk;
     if (!came_short && operation.remaining() > 0) return Step::kPaused;
-    // Only a watched TCP socket without urgent data promises an edge for whatever comes after a short read.
+    // Only a watched TCP socket without urgent data promises an edge for whatever comes after a
+    // short read.
     if (came_short && socket.has(kTcp) && socket.has(kWatched) && !socket.has(kNeverDrained)) {
         socket.clear(kTryRead);
     }

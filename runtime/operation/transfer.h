@@ -15,7 +15,8 @@ enum class Step {
     kPaused,     // the socket's bytes of this round are spent
 };
 
-// One socket moves at most this many bytes a round in each direction, so that others get their turn.
+// One socket moves at most this many bytes a round in each direction, so that others get their
+// turn.
 constexpr uint32_t kRoundBytesMax = 1u << 20;
 
 class Transfer {
@@ -25,8 +26,8 @@ class Transfer {
     // One step of the operation at the head of its socket's queue.
     Step advance(Socket& socket, Operation& operation);
 
-    // Whether the peer has ended its side: for operations that wait for just that. `error` is set if
-    // the descriptor cannot be asked.
+    // Whether the peer has ended its side: for operations that wait for just that. `error` is set
+    // if the descriptor cannot be asked.
     bool peer_ended(Socket& socket, int& error);
 
     // Completes an operation that its socket's end or removal cuts off.

@@ -37,7 +37,8 @@ class DescriptorTable {
         return socket != nullptr ? socket : create(descriptor, error);
     }
 
-    // Every record that exists, from `first` on, until `visit` says false. Returns where it stopped.
+    // Every record that exists, from `first` on, until `visit` says false. Returns where it
+    // stopped.
     template <typename Visit>
     int for_each(int first, Visit&& visit) {
         for (int page = first / kPageSockets; page <= highest_page(); ++page) {

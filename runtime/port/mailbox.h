@@ -1,9 +1,9 @@
 // How other threads reach a worker: a chain of tasks behind one atomic word.
 //
-// The word is empty, sleeping, closed, or the newest task. Since "the worker sleeps" and "there is mail"
-// are states of the same word, no store can slip between a look at one and a change of the other: the
-// producer that replaces "sleeping" is the one that must wake the worker, and a worker falls asleep only
-// from "empty". (Two words would need sequentially consistent exchanges on both.)
+// The word is empty, sleeping, closed, or the newest task. Since "the worker sleeps" and "there is
+// mail" are states of the same word, no store can slip between a look at one and a change of the
+// other: the producer that replaces "sleeping" is the one that must wake the worker, and a worker
+// falls asleep only from "empty". (Two words would need sequentially consistent exchanges on both.)
 #pragma once
 
 #include <atomic>
@@ -21,8 +21,8 @@ class Mailbox {
     Mailbox(const Mailbox&) = delete;
     Mailbox& operator=(const Mailbox&) = delete;
 
-    // Any thread. After kQueuedForSleeper the caller must wake the worker. After kClosed the task is
-    // still the caller's.
+    // Any thread. After kQueuedForSleeper the caller must wake the worker. After kClosed the task
+    // is still the caller's.
     Posted post(Task* task) {
         uintptr_t head = head_.load(std::memory_order_relaxed);
         do {
@@ -35,7 +35,8 @@ class Mailbox {
         return head == kSleeping ? Posted::kQueuedForSleeper : Posted::kQueued;
     }
 
-    // The worker. Everything posted so far, oldest first, as a chain through `next`. Ends the sleep.
+    // The worker. Everything posted so far, oldest first, as a chain through `next`. Ends the
+    // sleep.
     Task* take() {
         if (head_.load(std::memory_order_relaxed) == kEmpty) return nullptr;
         Task* newest = as_task(head_.exchange(kEmpty, std::memory_order_acquire));

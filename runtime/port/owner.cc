@@ -226,8 +226,8 @@ void Owner::complete_head(Socket& socket, OperationQueue& queue, uint32_t try_fl
 void Owner::wait_for_edge(Socket& socket, OperationQueue& queue, Operation& operation) {
     const bool reads = operation.direction == Direction::kRead;
     // After the peer's end many callers close without remove: the number may be another's by now.
-    const bool reused = reads && socket.has(kWatched) && socket.has(kNeverDrained) &&
-                        !engine_.still_names(socket);
+    const bool reused =
+        reads && socket.has(kWatched) && socket.has(kNeverDrained) && !engine_.still_names(socket);
     const int error = reused ? -ENOENT : engine_.watch(socket, !reads);
     if (error == 0) return;
     if (error == -ENOENT) {

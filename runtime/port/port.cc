@@ -172,8 +172,8 @@ void Port::remove(int descriptor) {
     if (on_owner()) {
         worker_.owner().catch_up(*socket);
     } else if (Worker::current() != nullptr) {
-        // Pairs with the exchange of the worker: if the notice is on its way already, the worker has
-        // yet to read the generation.
+        // Pairs with the exchange of the worker: if the notice is on its way already, the worker
+        // has yet to read the generation.
         if (!socket->notice_posted.exchange(true, std::memory_order_acq_rel)) worker_.post(*socket);
     } else {
         RemoveWaiter waiter(*socket);

@@ -32,8 +32,8 @@ class Worker {
     // Returns when the port has ended and every callback has run.
     void run();
 
-    // The worker whose thread this is, of any port; nullptr elsewhere. A worker's thread runs user code
-    // in callbacks only.
+    // The worker whose thread this is, of any port; nullptr elsewhere. A worker's thread runs user
+    // code in callbacks only.
     static Worker* current();
 
     // Any thread. False: the worker has ended, and the task is still the caller's.

@@ -183,7 +183,7 @@ TEST_P(CreateTest, LastReferenceInsideAnotherPortsCallbackReturnsAtOnce) {
 // Spec: CP-END-3
 TEST_P(CreateTest, IdleWorkerIsWokenByTheLastReference) {
     // A worker that slept its 2 seconds out would overrun this test's time limit many times.
-    constexpr int kCycles = scaled(1000, 200);
+    const int kCycles = scaled(1000, 200);
     Pair& pair = keep(unix_pair());
     for (int i = 0; i < kCycles; ++i) {
         COMPLETION_PORT_HANDLE another = GetParam().create();
@@ -200,7 +200,7 @@ TEST_P(CreateTest, IdleWorkerIsWokenByTheLastReference) {
 // Spec: CP-END-5
 TEST_P(CreateTest, ManyCyclesOfCreateAndDestroyLeaveTheProcessAsItWas) {
     constexpr int kWarmUp = 200;
-    constexpr int kCycles = scaled(100'000, 2'000);
+    const int kCycles = scaled(100'000, 2'000);
     const auto cycle = [&] {
         COMPLETION_PORT_HANDLE another = GetParam().create();
         ASSERT_NE(another, nullptr);

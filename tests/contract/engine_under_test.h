@@ -4,6 +4,7 @@
 #include <completionport/completion_port.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <string>
 
 namespace cport::test {
@@ -37,7 +38,11 @@ inline constexpr bool kSanitized = true;
 inline constexpr bool kSanitized = false;
 #endif
 
-constexpr int scaled(int full, int sanitized) { return kSanitized ? sanitized : full; }
+// How often a long test repeats: ten times as often in a campaign (./dev test --long).
+inline int scaled(int full, int sanitized) {
+    const int campaign = std::getenv("CPORT_LONG") != nullptr ? 10 : 1;
+    return campaign * (kSanitized ? sanitized : full);
+}
 
 }  // namespace cport::test
 

@@ -43,9 +43,9 @@ Operation& PortTest::watch(int descriptor, uint32_t epoll_op) {
     return added;
 }
 
-// The kernel reports events first in, first out, and so do the worker's lists. The first add waits for
-// a byte; the turn after it shows that the worker knows of it. Then the byte's event follows every
-// event of before.
+// The kernel reports events first in, first out, and so do the worker's lists. The first add waits
+// for a byte; the turn after it shows that the worker knows of it. Then the byte's event follows
+// every event of before.
 void PortTest::fence() {
     Operation& last = receive(fence_.ours.get(), 1);
     run_on_worker([] {});

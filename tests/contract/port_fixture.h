@@ -1,6 +1,6 @@
 // The fixture of the contract tests: a port on the engine under test, the operations and sockets of
-// the test, and fences. Whatever a test does, each accepted add must have ended exactly once when the
-// port is gone. Spec: CP-ONCE-1
+// the test, and fences. Whatever a test does, each accepted add must have ended exactly once when
+// the port is gone. Spec: CP-ONCE-1
 #pragma once
 
 #include <completionport/completion_port.h>

@@ -128,8 +128,8 @@ void on_threads(uint32_t seed, Body body) {
 
 // Spec: CP-REMOVE-8
 TEST_P(RaceTest, AddsAgainstRemoves) {
-    constexpr size_t kAdds = scaled(1'000'000, 100'000);
-    constexpr size_t kEach = kAdds / kThreads;
+    const size_t kAdds = scaled(1'000'000, 100'000);
+    const size_t kEach = kAdds / kThreads;
     AddCounter adds(kAdds);
     std::atomic<size_t> refused{0};
     on_threads(fresh_seed(), [&](size_t thread, std::mt19937& random) {
@@ -169,8 +169,8 @@ struct RemovalCounter {
 
 // Spec: CP-RMASYNC-1 CP-RMASYNC-2
 TEST_P(RaceTest, AddsAgainstAsynchronousRemoves) {
-    constexpr size_t kAdds = scaled(400'000, 40'000);
-    constexpr size_t kEach = kAdds / kThreads;
+    const size_t kAdds = scaled(400'000, 40'000);
+    const size_t kEach = kAdds / kThreads;
     AddCounter adds(kAdds);
     RemovalCounter removals;
     on_threads(fresh_seed(), [&](size_t thread, std::mt19937& random) {
@@ -216,7 +216,7 @@ struct SocketLife {
 
 // Spec: CP-RMASYNC-1 CP-RMASYNC-2
 TEST_P(RaceTest, OnRemovedIsLastWhileOtherThreadsAdd) {
-    constexpr int kRounds = scaled(2'000, 300);
+    const int kRounds = scaled(2'000, 300);
     for (int round = 0; round < kRounds; ++round) {
         Pair pair = unix_pair();
         SocketLife life;
@@ -255,7 +255,7 @@ TEST_P(RaceTest, OnRemovedIsLastWhileOtherThreadsAdd) {
 
 // Spec: CP-END-6
 TEST_P(RaceTest, AddsAndRemovesAgainstTheEnd) {
-    constexpr int kRounds = scaled(500, 100);
+    const int kRounds = scaled(500, 100);
     constexpr size_t kEach = 200;
     const uint32_t seed = fresh_seed();
     for (int round = 0; round < kRounds; ++round) {
@@ -291,7 +291,7 @@ TEST_P(RaceTest, AddsAndRemovesAgainstTheEnd) {
 
 // Spec: CP-END-6 CP-END-2
 TEST_P(RaceTest, LastReferencesGivenBackByThreadsThatAdd) {
-    constexpr int kRounds = scaled(1'000, 200);
+    const int kRounds = scaled(1'000, 200);
     constexpr size_t kEach = 20;
     const uint32_t seed = fresh_seed();
     for (int round = 0; round < kRounds; ++round) {

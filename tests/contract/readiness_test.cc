@@ -236,7 +236,8 @@ TEST_P(ReadinessTest, BytesFirstAndThenTheHangUp) {
 
 // Spec: CP-READY-7
 TEST_P(ReadinessTest, HangUpOrErrorAloneCompletesWhatWaits) {
-    // A fresh socket is OUT|HUP: a buffered read hears what recv says, a readiness add that it is so.
+    // A fresh socket is OUT|HUP: a buffered read hears what recv says, a readiness add that it is
+    // so.
     Descriptor& fresh = keep(fresh_tcp_socket());
     EXPECT_EQ(watch(fresh.get(), EPOLLIN).wait(), ready_to_read());
     EXPECT_EQ(watch(fresh.get(), EPOLLOUT).wait(), ready_to_write());

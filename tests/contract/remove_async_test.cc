@@ -230,7 +230,7 @@ TEST_P(RemoveAsyncTest, SocketWithoutAdds) {
 // Spec: CP-RMASYNC-1
 TEST_P(RemoveAsyncTest, BesideABlockingRemoveOfTheSameSocket) {
     Pair& tcp = keep(tcp_pair());
-    constexpr int kRounds = scaled(500, 100);
+    const int kRounds = scaled(500, 100);
     for (int i = 0; i < kRounds; ++i) {
         Operation& pending = receive(tcp.ours.get(), 4);
         Removal removal;

@@ -259,7 +259,7 @@ TEST_P(RemoveTest, AbandonedCallbackMayAddAgain) {
 // Spec: CP-REMOVE-2 CP-REMOVE-6
 TEST_P(RemoveTest, ManyThreadsRemoveTheSameSocket) {
     Pair& tcp = keep(tcp_pair());
-    constexpr int kRounds = scaled(200, 50);
+    const int kRounds = scaled(200, 50);
     for (int i = 0; i < kRounds; ++i) {
         Operation& pending = receive(tcp.ours.get(), 4);
         std::thread threads[4];

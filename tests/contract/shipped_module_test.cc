@@ -124,7 +124,7 @@ TEST_P(ShippedModuleTest, LastReferenceWithAnIdleWorkerAndPendingOperations) {
 // There: entries leaked, and each connection took longer than the one before.
 // Spec: CP-ONCE-1 CP-REMOVE-1
 TEST_P(ShippedModuleTest, ManyConnectionsClosedWithAReceivePending) {
-    constexpr int kConnections = scaled(20'000, 2'000);
+    const int kConnections = scaled(20'000, 2'000);
     size_t resident = 0;
     std::string byte(1, '\0');
     std::atomic<int> ended{0};

@@ -90,7 +90,8 @@ TEST_P(StaleTest, NumberReusedWhileNothingWaitedIsNoticedByTheSweepAtTheLatest) 
         EXPECT_EQ(new_read.bytes(), "new");
         return;
     }
-    // Nobody can tell this add from one of before; abandoned, it lost no bytes, and the next one works.
+    // Nobody can tell this add from one of before; abandoned, it lost no bytes, and the next one
+    // works.
     EXPECT_EQ(outcome, closing());
     Operation& next = receive(new_pair.ours.get(), 16);
     EXPECT_EQ(next.wait(), received(3));
@@ -163,7 +164,7 @@ TEST_P(StaleTest, RemoveAfterTheCloseStillEndsWhatWaits) {
 // Spec: CP-STALE-2
 TEST_P(StaleTest, ManyClosesWithAReceivePendingLeaveNothingWaiting) {
     // Each round closes without remove and gets the same number again.
-    constexpr int kRounds = scaled(20'000, 2'000);
+    const int kRounds = scaled(20'000, 2'000);
     const int number = closed_number();
     Operation* before = nullptr;
     for (int i = 0; i < kRounds; ++i) {

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -39,8 +40,8 @@ struct Pair {
 
 // Connected over loopback; `family` is AF_INET or AF_INET6. Nagle is off at both ends.
 Pair tcp_pair(int family = AF_INET);
-// As tcp_pair; the receive buffer of `ours` holds `bytes`, which needs CAP_NET_ADMIN beyond rmem_max.
-Pair tcp_pair_with_receive_buffer(int bytes);
+// As tcp_pair; the receive buffer of `ours` holds `bytes`. Nothing without CAP_NET_ADMIN.
+std::optional<Pair> tcp_pair_with_receive_buffer(int bytes);
 // Two UDP sockets, each connected to the other.
 Pair udp_pair(int family = AF_INET);
 // `type` is SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET.

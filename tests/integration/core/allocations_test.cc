@@ -127,7 +127,7 @@ struct Player {
 // Spec: CP-COST-1
 TEST_P(AllocationsTest, SteadyStateDispatchAllocatesNothing) {
     constexpr size_t kWarmUp = 10'000;
-    constexpr size_t kDispatches = scaled(1'000'000, 100'000);
+    const size_t kDispatches = scaled(1'000'000, 100'000);
     Pair& pair = keep(unix_pair());
     size_t allocated[2] = {};
     size_t mappings[2] = {};
@@ -154,12 +154,15 @@ TEST_P(AllocationsTest, SteadyStateDispatchAllocatesNothing) {
         mappings[i] = mapping_count();
     }
     EXPECT_EQ(allocated[1], 0u);
-    EXPECT_LE(mappings[1], mappings[0]);
+    // A sanitizer maps memory of its own whenever it likes.
+    if (!kSanitized) {
+        EXPECT_LE(mappings[1], mappings[0]);
+    }
 }
 
 // Spec: CP-COST-1
 TEST_P(AllocationsTest, ReadinessDispatchAllocatesNothing) {
-    constexpr size_t kDispatches = scaled(1'000'000, 100'000);
+    const size_t kDispatches = scaled(1'000'000, 100'000);
     Descriptor& ready = keep(ready_eventfd());
     Operation& endless = operation();
     struct Loop {

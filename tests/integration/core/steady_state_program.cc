@@ -1,6 +1,6 @@
 // A program that other tests watch from outside. `receive COUNT`: answers COUNT bytes, one by one.
-// `idle`: tells its worker's id and waits for its input to end, with sockets that are hung up, in error,
-// or readable though nobody asked.
+// `idle`: tells its worker's id and waits for its input to end, with sockets that are hung up, in
+// error, or readable though nobody asked.
 #include <sys/epoll.h>
 #include <unistd.h>
 
