@@ -91,8 +91,7 @@ Connected connect_to(const Endpoint& endpoint) {
         }
         error = errno;
     }
-    throw OperatingError(
-        fmt::format("cannot connect to {}: {}", endpoint.url, error_text(error)));
+    throw OperatingError(fmt::format("cannot connect to {}: {}", endpoint.url, error_text(error)));
 }
 
 std::string format_tcp_url(const sockaddr_storage& address) {

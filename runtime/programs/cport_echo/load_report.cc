@@ -22,12 +22,12 @@ double quantile_us(const LoadFigures& figures, double fraction) {
 
 // Quotes and backslashes come from error texts; control characters do not.
 std::string quoted(const std::string& text) {
-    std::string quoted = "\"";
+    std::string result = "\"";
     for (const char character : text) {
-        if (character == '"' || character == '\\') quoted += '\\';
-        quoted += character;
+        if (character == '"' || character == '\\') result += '\\';
+        result += character;
     }
-    return quoted + '"';
+    return result + '"';
 }
 
 }  // namespace

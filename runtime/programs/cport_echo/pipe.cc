@@ -70,9 +70,9 @@ std::string receive_all(COMPLETION_PORT_HANDLE port, int socket) {
     for (;;) {
         const int64_t received = direction.transfer(buffer.data(), kChunkBytes);
         if (received <= 0) {
-            return received == 0 ? ""
-                                 : fmt::format("cannot receive: {}",
-                                               error_text(static_cast<int>(-received)));
+            return received == 0
+                       ? ""
+                       : fmt::format("cannot receive: {}", error_text(static_cast<int>(-received)));
         }
         for (int64_t written = 0; written < received;) {
             const ssize_t bytes = write(STDOUT_FILENO, buffer.data() + written,

@@ -67,7 +67,8 @@ void print_counts(ECHO_SERVER_HANDLE server, const char* what) {
     ECHO_SERVER_COUNTERS counters{};
     [[maybe_unused]] const int status = echo_server_counters(server, &counters);
     fmt::print(
-        "{}: {} connections accepted, {} open with {} bytes of buffers, {} refused, {} not accepted "
+        "{}: {} connections accepted, {} open with {} bytes of buffers, {} refused, {} not "
+        "accepted "
         "for an error; closed: {} by peer, {} by error, {} idle, {} by stop; {} bytes received, {} "
         "bytes sent\n",
         what, counters.connections_accepted, counters.connections_active, counters.buffer_bytes,

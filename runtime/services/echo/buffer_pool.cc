@@ -10,9 +10,7 @@ BufferPool::~BufferPool() {
     clear(large_);
 }
 
-Buffer BufferPool::take_small() {
-    return take(small_, kSmallBufferBytes);
-}
+Buffer BufferPool::take_small() { return take(small_, kSmallBufferBytes); }
 
 Buffer BufferPool::take_large() {
     if (large_taken_ == kLargeBuffersMax) return {};

@@ -3,16 +3,19 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
-#include <sstream>
 
 namespace cport::testing {
 namespace {
 
+constexpr int kLooksAsleep = 100;
+constexpr std::chrono::seconds kGiveUp{60};
 constexpr const char* kListening = "listening on ";
 
 std::vector<std::string> serve_command(const std::string& listen,
@@ -24,6 +27,28 @@ std::vector<std::string> serve_command(const std::string& listen,
 
 std::string proc_path(pid_t pid, const std::string& name) {
     return "/proc/" + std::to_string(pid) + "/" + name;
+}
+
+// Of each thread of a process, by its number.
+using Switches = std::map<std::string, uint64_t>;
+
+// How often each thread was given a processor; nothing if one of them has it or wants it.
+Switches switches_if_all_sleep(pid_t pid) {
+    Switches switches;
+    for (const auto& thread : std::filesystem::directory_iterator(proc_path(pid, "task"))) {
+        std::ifstream file(thread.path() / "status");
+        uint64_t& sum = switches[thread.path().filename()];
+        std::string word;
+        while (file >> word) {
+            std::string state;
+            uint64_t count = 0;
+            if (word == "State:" && file >> state && state != "S") return {};
+            if (word.find("voluntary_ctxt_switches:") != std::string::npos && file >> count) {
+                sum += count;
+            }
+        }
+    }
+    return switches;
 }
 
 }  // namespace
@@ -51,7 +76,7 @@ std::string EchoServerProcess::stop() {
     return output.substr(begin == std::string::npos ? 0 : begin + 1);
 }
 
-uint64_t EchoServerProcess::resident_ki_b() const {
+uint64_t EchoServerProcess::resident_kib() const {
     std::ifstream file(proc_path(process_.pid(), "status"));
     std::string word;
     while (file >> word) {
@@ -65,17 +90,23 @@ uint64_t EchoServerProcess::resident_ki_b() const {
     return 0;
 }
 
-uint64_t EchoServerProcess::cpu_ticks() const {
-    std::ifstream file(proc_path(process_.pid(), "stat"));
-    std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-    // The name in parentheses may hold anything; utime and stime are the 12th and 13th behind it.
-    std::istringstream fields(text.substr(text.rfind(')') + 1));
-    std::string skipped;
-    for (int i = 0; i < 11; ++i) fields >> skipped;
-    uint64_t user = 0;
-    uint64_t system = 0;
-    fields >> user >> system;
-    return user + system;
+std::string EchoServerProcess::counts() {
+    process_.signal(SIGUSR1);
+    return process_.read_output_line();
+}
+
+// A thread that spins never sleeps. One that ran between two looks, and slept again, was switched
+// to in between.
+void EchoServerProcess::expect_falls_asleep() const {
+    const auto deadline = std::chrono::steady_clock::now() + kGiveUp;
+    Switches before;
+    int equal_looks = 0;
+    while (equal_looks < kLooksAsleep && std::chrono::steady_clock::now() < deadline) {
+        const Switches now = switches_if_all_sleep(process_.pid());
+        equal_looks = !now.empty() && now == before ? equal_looks + 1 : 0;
+        before = now;
+    }
+    EXPECT_EQ(equal_looks, kLooksAsleep) << "it does not sleep";
 }
 
 uint64_t EchoServerProcess::descriptor_limit_leaving(uint64_t free) const {
@@ -90,6 +121,16 @@ uint64_t EchoServerProcess::descriptor_limit_leaving(uint64_t free) const {
         ++limit;
     }
     return limit;
+}
+
+uint64_t count_of(const std::string& what, const std::string& counts) {
+    const size_t end = counts.find(" " + what);
+    const size_t begin = end == std::string::npos ? end : counts.rfind(' ', end - 1);
+    if (begin == std::string::npos) {
+        ADD_FAILURE() << "no '" << what << "' in: " << counts;
+        return 0;
+    }
+    return std::stoull(counts.substr(begin + 1, end - begin - 1));
 }
 
 double LoadResult::figure(const std::string& name) const {

@@ -23,9 +23,11 @@ class EchoServerProcess {
     // Terminates it; expects a clean end. Its last line.
     std::string stop();
 
-    [[nodiscard]] uint64_t resident_ki_b() const;
-    // Processor time used so far, in clock ticks.
-    [[nodiscard]] uint64_t cpu_ticks() const;
+    [[nodiscard]] uint64_t resident_kib() const;
+    // Asks for the counts and waits for the line that gives them.
+    [[nodiscard]] std::string counts();
+    // Waits until none of its threads has run while it was looked at many times.
+    void expect_falls_asleep() const;
     // The limit of open files that leaves it `free` more.
     [[nodiscard]] uint64_t descriptor_limit_leaving(uint64_t free) const;
 
@@ -33,6 +35,9 @@ class EchoServerProcess {
     ChildProcess process_;
     std::string url_;
 };
+
+// The number in front of `what` in a line of counts.
+[[nodiscard]] uint64_t count_of(const std::string& what, const std::string& counts);
 
 // Runs `cport-echo load --json` against a server; its exit status, and what it printed.
 struct LoadResult {

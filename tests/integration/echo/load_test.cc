@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdio>
+#include <latch>
 #include <ostream>
 #include <string>
 #include <thread>
@@ -16,20 +17,25 @@
 namespace cport::testing {
 namespace {
 
-// An echo server for one connection that is wrong on purpose: flips a bit of one byte, or ends the
-// connection there.
+// An echo server for one connection that is wrong on purpose, at one byte: it flips a bit of it,
+// ends the connection there, or holds it and what follows until it is told to go on.
 class WrongServer {
  public:
-    enum class Fault { kFlipBit, kEnd };
+    enum class Fault { kFlipBit, kEnd, kHold };
 
     WrongServer(Fault fault, size_t at) : listening_(listen_on_loopback()) {
         thread_ = std::thread([this, fault, at] { echo(fault, at); });
     }
     WrongServer(const WrongServer&) = delete;
     WrongServer& operator=(const WrongServer&) = delete;
-    ~WrongServer() { thread_.join(); }
+    ~WrongServer() {
+        if (!told_.try_wait()) go_on();
+        thread_.join();
+    }
 
     [[nodiscard]] const std::string& url() const { return listening_.url; }
+    // Once.
+    void go_on() { told_.count_down(); }
 
  private:
     void echo(Fault fault, size_t at) const {
@@ -42,7 +48,10 @@ class WrongServer {
             const auto count = static_cast<size_t>(bytes);
             if (seen <= at && at < seen + count) {
                 if (fault == Fault::kEnd) return;
-                chunk.at(at - seen) = static_cast<char>(chunk.at(at - seen) ^ 1);
+                if (fault == Fault::kHold) told_.wait();
+                if (fault == Fault::kFlipBit) {
+                    chunk.at(at - seen) = static_cast<char>(chunk.at(at - seen) ^ 1);
+                }
             }
             seen += count;
             if (send(accepted.get(), chunk.data(), count, MSG_NOSIGNAL) != bytes) return;
@@ -50,6 +59,7 @@ class WrongServer {
     }
 
     Listening listening_;
+    std::latch told_{1};
     std::thread thread_;
 };
 
@@ -110,6 +120,27 @@ TEST(EchoLoadShape, MessageRateIsKept) {
                                                       "500", "--depth", "64", "--duration", "1s"});
     EXPECT_EQ(result.status, 0) << result.output << result.error;
     EXPECT_LE(result.figure("messages_per_s"), 550) << result.output;
+}
+
+// With one message in flight, those that become due during the stall cannot be sent. Only a latency
+// that counts from the due time sees them: with 200 a second, and a stall of at least a third of
+// the run, a tenth of all waited longer than half of the longest wait. Counted from the sending,
+// one message would be slow.
+// Spec: ECHO-LOAD-4
+TEST(EchoLoadShape, AStallShowsInTheLatenciesOfAllMessagesThatWereDue) {
+    WrongServer server(WrongServer::Fault::kHold, 0);
+    ChildProcess load(echo_command({"load", "--connect", server.url(), "--json", "--message-rate",
+                                    "200", "--depth", "1", "--duration", "3s"}));
+    // A line a second.
+    const std::string progress = load.read_error_line();
+    EXPECT_NE(progress.find("1 opened"), std::string::npos) << progress;
+    server.go_on();
+    LoadResult result;
+    result.output = load.read_output();
+    result.status = load.wait();
+    EXPECT_EQ(result.status, 0) << result.output;
+    EXPECT_GT(result.figure("p90"), result.figure("max") / 2) << result.output;
+    EXPECT_LE(result.figure("messages"), 220 * result.figure("seconds")) << result.output;
 }
 
 class EchoLoadFaults : public ::testing::TestWithParam<size_t> {};

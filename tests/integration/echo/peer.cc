@@ -53,7 +53,7 @@ std::string Peer::receive(size_t count) const {
 std::string Peer::receive_all() const { return receive(SIZE_MAX); }
 
 bool Peer::ping() const {
-    const std::string message = "are you there?";
+    const std::string message(kPingBytes, '?');
     return send(message) && receive(message.size()) == message;
 }
 

@@ -11,6 +11,8 @@ namespace cport::testing {
 
 class Peer {
  public:
+    static constexpr size_t kPingBytes = 14;
+
     explicit Peer(const std::string& url);
 
     [[nodiscard]] int descriptor() const { return socket_.get(); }
@@ -19,7 +21,7 @@ class Peer {
     [[nodiscard]] std::string receive(size_t count) const;
     // What comes until the server ends its side.
     [[nodiscard]] std::string receive_all() const;
-    // Whether a message comes back.
+    // Whether a message of kPingBytes comes back.
     [[nodiscard]] bool ping() const;
     void half_close() const;
     void close() { socket_.reset(); }
