@@ -30,6 +30,8 @@ class Kernel {
                            int timeout_ms) = 0;
     virtual int eventfd_create() = 0;
     virtual int eventfd_signal(int eventfd) = 0;
+    // How often it was signalled since the last take, or -EAGAIN.
+    virtual int64_t eventfd_take(int eventfd) = 0;
     virtual int close(int descriptor) = 0;
 
     // The kind as a DescriptorKind, or -EBADF.
@@ -39,6 +41,8 @@ class Kernel {
     virtual int socket_protocol(int descriptor) = 0;
     // The bytes that wait to be read (FIONREAD).
     virtual int unread_bytes(int descriptor) = 0;
+    // 1 where the next byte of a TCP stream is the urgent one (SIOCATMARK), else 0.
+    virtual int at_urgent_mark(int descriptor) = 0;
     // The poll(2) bits that hold now, without waiting.
     virtual int poll_now(int descriptor, uint32_t events) = 0;
 

@@ -7,8 +7,6 @@
  *     leads to exactly one callback.
  *   - Every function may be called from any thread and from inside any callback. No lock is held
  *     and nothing waits while a callback runs.
- *   - Whoever calls holds a reference until the call returns: a callback must not give back the one
- *     reference of a thread that may still be inside completion_port_add.
  *   - Callbacks of one socket never run at the same time. Reads complete in the order of their
  *     adds, and so do writes. A callback must not throw, longjmp or end its thread.
  *   - While a callback runs, errno holds the reason of a result that is not OK, else 0.

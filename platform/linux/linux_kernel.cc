@@ -65,7 +65,15 @@ int LinuxKernel::epoll_wait(int epoll, struct epoll_event* events, int events_ma
 
 int LinuxKernel::eventfd_create() { return or_errno(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 
-int LinuxKernel::eventfd_signal(int eventfd) { return or_errno(::eventfd_write(eventfd, 1)); }
+int LinuxKernel::eventfd_signal(int eventfd) {
+    const uint64_t one = 1;
+    return static_cast<int>(system_call(SYS_write, eventfd, &one, sizeof(one)));
+}
+
+int64_t LinuxKernel::eventfd_take(int eventfd) {
+    eventfd_t count = 0;
+    return ::eventfd_read(eventfd, &count) < 0 ? -errno : static_cast<int64_t>(count);
+}
 
 int LinuxKernel::close(int descriptor) { return or_errno(::close(descriptor)); }
 
@@ -86,6 +94,11 @@ int LinuxKernel::socket_protocol(int descriptor) { return socket_option(descript
 int LinuxKernel::unread_bytes(int descriptor) {
     int count = 0;
     return ::ioctl(descriptor, FIONREAD, &count) < 0 ? -errno : count;
+}
+
+int LinuxKernel::at_urgent_mark(int descriptor) {
+    int answer = 0;
+    return ::ioctl(descriptor, SIOCATMARK, &answer) < 0 ? -errno : answer;
 }
 
 int LinuxKernel::poll_now(int descriptor, uint32_t events) {

@@ -13,11 +13,13 @@ class LinuxKernel final : public Kernel {
     int epoll_wait(int epoll, struct epoll_event* events, int events_max, int timeout_ms) override;
     int eventfd_create() override;
     int eventfd_signal(int eventfd) override;
+    int64_t eventfd_take(int eventfd) override;
     int close(int descriptor) override;
     int descriptor_kind(int descriptor) override;
     int socket_type(int descriptor) override;
     int socket_protocol(int descriptor) override;
     int unread_bytes(int descriptor) override;
+    int at_urgent_mark(int descriptor) override;
     int poll_now(int descriptor, uint32_t events) override;
     int64_t receive(int descriptor, void* buffer, size_t length, int flags) override;
     int64_t send(int descriptor, const void* buffer, size_t length) override;

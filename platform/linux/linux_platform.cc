@@ -40,7 +40,13 @@ class LinuxThreads final : public Threads {
         return 0;
     }
 
-    void join(pthread_t thread) override { pthread_join(thread, nullptr); }
+    void join(pthread_t thread) override {
+        // A join that is cancelled would leave the port half ended.
+        int previous = 0;
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &previous);
+        pthread_join(thread, nullptr);
+        pthread_setcancelstate(previous, nullptr);
+    }
     void detach(pthread_t thread) override { pthread_detach(thread); }
 
  private:
@@ -112,12 +118,24 @@ class LinuxClock final : public Clock {
     }
 };
 
+// An object without an end.
+template <typename Value>
+union Immortal {
+    Immortal() : value() {}
+    ~Immortal() {}
+    Value value;
+};
+
 }  // namespace
 
 const Platform& linux_platform() {
     // Never destroyed: a worker may still run while the process leaves main.
-    static const auto& platform =
-        *new Platform{*new LinuxKernel, *new LinuxThreads, *new LinuxMemory, *new LinuxClock};
+    // In static storage, so that the first port of a process needs no memory for it.
+    static Immortal<LinuxKernel> kernel;
+    static Immortal<LinuxThreads> threads;
+    static Immortal<LinuxMemory> memory;
+    static Immortal<LinuxClock> clock;
+    static const Platform platform{kernel.value, threads.value, memory.value, clock.value};
     return platform;
 }
 

@@ -3,13 +3,6 @@
 #include <cerrno>
 
 namespace cport {
-namespace {
-
-// A signal that fails is tried again: a lost one would leave the worker asleep.
-constexpr int kWakeTriesMax = 4;
-
-}  // namespace
-
 EpollEngine::~EpollEngine() {
     if (wake_descriptor_ >= 0) kernel_.close(wake_descriptor_);
     if (epoll_ >= 0) kernel_.close(epoll_);
@@ -50,12 +43,26 @@ void EpollEngine::unwatch(Socket& socket) {
 bool EpollEngine::still_names(Socket& socket) {
     // Unlike MOD, an ADD that is refused does not rearm the registration, and so makes no edge.
     const int error = control(EPOLL_CTL_ADD, socket, socket.has(kWatchedOut));
-    return error != 0 && error != -EBADF;
+    // Whatever else it says (EPERM: a file; ENOSPC), the number is not registered.
+    return error == -EEXIST;
 }
 
 void EpollEngine::wake() {
-    for (int i = 0; i < kWakeTriesMax; ++i) {
-        if (kernel_.eventfd_signal(wake_descriptor_) >= 0) return;
+    // A lost signal would leave the worker asleep. EAGAIN: the counter is full of signals.
+    while (kernel_.eventfd_signal(wake_descriptor_) == -EINTR) {
+    }
+}
+
+void EpollEngine::await_wakes(int64_t wakes_owed) {
+    for (int64_t wakes = 0; wakes < wakes_owed;) {
+        const int64_t taken = kernel_.eventfd_take(wake_descriptor_);
+        if (taken > 0) {
+            wakes += taken;
+        } else if (taken == -EAGAIN) {
+            kernel_.epoll_wait(epoll_, events_.data(), kEventsMax, -1);
+        } else if (taken != -EINTR) {
+            return;  // somebody closed the descriptor: no signal will come by it
+        }
     }
 }
 

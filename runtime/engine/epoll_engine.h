@@ -54,8 +54,11 @@ class EpollEngine {
         return count;
     }
 
-    // Any thread: ends the wait under way, or the next one.
+    // Any thread: ends the wait under way, or the next one. Nothing of the engine is touched after
+    // the signal.
     void wake();
+    // The owner: waits until `wakes_owed` wakes in all have come, so that nobody is still in `wake`.
+    void await_wakes(int64_t wakes_owed);
 
  private:
     static constexpr uint64_t kWakeName = UINT64_MAX;

@@ -37,7 +37,6 @@ struct alignas(64) Operation : Task {
     COMPLETION_PORT_RESULT result = COMPLETION_PORT_RESULT_INVALID;
     int32_t amount = 0;
 
-    uint32_t slot_generation = 0;         // moves at each release
     std::atomic<uint32_t> next_free = 0;  // index + 1; other threads may read it after it was taken
 
     bool readiness_only() const { return buffer == nullptr; }

@@ -14,7 +14,9 @@ struct Socket;
 // Lives on the stack of the thread that waits, so that remove needs no memory.
 class RemoveWaiter : public Task {
  public:
-    explicit RemoveWaiter(Socket& removed) : Task(TaskKind::kRemoveWaiter), socket(removed) {}
+    // `remover` is what the socket's word counts for this thread.
+    RemoveWaiter(Socket& removed, uint64_t remover)
+        : Task(TaskKind::kRemoveWaiter), socket(removed), counted(remover) {}
 
     void wait(platform::Kernel& kernel) {
         // Acquire pairs with signal: what the socket's callbacks did is seen.
@@ -29,6 +31,7 @@ class RemoveWaiter : public Task {
     }
 
     Socket& socket;
+    const uint64_t counted;
 
  private:
     const uint32_t* word() const { return reinterpret_cast<const uint32_t*>(&done_); }

@@ -91,7 +91,6 @@ Operation* Slab::take_as_owner(int& error) {
 }
 
 void Slab::release_as_owner(Operation* operation) {
-    ++operation->slot_generation;
     operation->next = own_free_;
     own_free_ = operation;
     if (++own_free_count_ % kLookPeriod != 0) return;
@@ -99,10 +98,7 @@ void Slab::release_as_owner(Operation* operation) {
     if (others_have_none || own_free_count_ > kOwnFreeMax) give_back_half();
 }
 
-void Slab::release(Operation* operation) {
-    ++operation->slot_generation;
-    push_shared(operation, operation);
-}
+void Slab::release(Operation* operation) { push_shared(operation, operation); }
 
 void Slab::give_back_half() {
     Operation* first = own_free_;

@@ -14,6 +14,9 @@ namespace cport {
 struct SocketWord {
     static constexpr uint64_t kPendingOne = 1;
     static constexpr uint64_t kPendingMask = (uint64_t{1} << 20) - 1;
+    // Threads that wait inside remove.
+    static constexpr uint64_t kRemoverOne = uint64_t{1} << 20;
+    static constexpr uint64_t kRemoverMask = uint64_t{0xff} << 20;
     static constexpr uint64_t kRemoving = uint64_t{1} << 28;
     static constexpr uint64_t kKindKnown = uint64_t{1} << 29;
     static constexpr uint64_t kIsSocket = uint64_t{1} << 30;
@@ -24,7 +27,9 @@ struct SocketWord {
         return static_cast<uint32_t>(word >> kGenerationShift);
     }
     static bool is_socket(uint64_t word) { return (word & kIsSocket) != 0; }
-    static bool adds_pending(uint64_t word) { return (word & kPendingMask) != 0; }
+    static bool adds_under_way(uint64_t word) { return (word & kPendingMask) != 0; }
+    static bool removal_awaited(uint64_t word) { return (word & kRemoverMask) != 0; }
+    static bool removers_full(uint64_t word) { return (word & kRemoverMask) == kRemoverMask; }
     // No add ever came to this number.
     static bool never_used(uint64_t word) { return word == kGenerationOne; }
     // The next incarnation: what was known of the descriptor is forgotten.
@@ -45,7 +50,7 @@ enum SocketFlags : uint32_t {
     kUnexplained = 1u << 7,    // an edge came that no read of ours explains
     kTypeKnown = 1u << 8,
     kStream = 1u << 9,     // bytes without borders
-    kDatagram = 1u << 10,  // neither: SOCK_SEQPACKET
+    kDatagram = 1u << 10,  // messages without connection; SOCK_SEQPACKET is neither
     kTcp = 1u << 11,
     kReady = 1u << 12,           // on the ready list
     kRemovalWaiting = 1u << 13,  // a removal waits for adds that are under way

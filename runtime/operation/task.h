@@ -27,6 +27,10 @@ struct Task {
 // First in, first out, for one thread.
 class TaskList {
  public:
+    TaskList() = default;
+    TaskList(const TaskList&) = delete;
+    TaskList& operator=(const TaskList&) = delete;
+
     bool empty() const { return head_ == nullptr; }
 
     void push(Task* task) {

@@ -169,11 +169,13 @@ Step Transfer::read_ended(Socket& socket, Operation& operation) {
 
 Step Transfer::read_failed(Socket& socket, Operation& operation, int error) {
     if (error == EAGAIN) {
-        socket.clear(kTryRead);
         if (operation.transferred > 0) {
+            // Without a registration no edge will come: the next read has to try.
+            if (socket.has(kWatched)) socket.clear(kTryRead);
             succeed_with_bytes(operation);
             return Step::kCompleted;
         }
+        socket.clear(kTryRead);
         if (socket.read_error != 0) {
             socket.set(kTryRead);
             fail(operation, socket.read_error);
@@ -202,8 +204,8 @@ Step Transfer::write(Socket& socket, Operation& operation) {
         fail(operation, socket.write_error);
         return Step::kCompleted;
     }
-    const uint32_t chunk =
-        socket.has(kStream) ? std::min(operation.remaining(), kRoundBytesMax) : operation.length;
+    const uint32_t chunk = socket.has(kStream) ? std::min(operation.remaining(), kRoundBytesMax)
+                                               : operation.remaining();
     const int64_t count = send(socket, operation, chunk);
     if (count < 0) return write_failed(socket, operation, static_cast<int>(-count));
 
@@ -247,7 +249,9 @@ Step Transfer::check_readiness(Socket& socket, Operation& operation) {
         return Step::kBlocked;
     }
     const bool ended = operation.wants_hangup && (events & EPOLLRDHUP) != 0 && reads;
-    if (ended && kernel_.unread_bytes(socket.descriptor) == 0) {
+    // At the urgent mark the count is 0, though bytes may follow it.
+    if (ended && kernel_.unread_bytes(socket.descriptor) == 0 &&
+        kernel_.at_urgent_mark(socket.descriptor) <= 0) {
         operation.complete(COMPLETION_PORT_EPOLL_EPOLLRDHUP, COMPLETION_PORT_RESULT_ABANDONED, -1);
     } else {
         succeed(operation, -1);

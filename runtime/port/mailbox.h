@@ -39,7 +39,10 @@ class Mailbox {
     // sleep.
     Task* take() {
         if (head_.load(std::memory_order_relaxed) == kEmpty) return nullptr;
-        Task* newest = as_task(head_.exchange(kEmpty, std::memory_order_acquire));
+        const uintptr_t head = head_.exchange(kEmpty, std::memory_order_acquire);
+        Task* newest = as_task(head);
+        if (slept_ && newest != nullptr) ++wakes_owed_;
+        slept_ = false;
         Task* oldest = nullptr;
         while (newest != nullptr) {
             Task* next = newest->next;
@@ -51,8 +54,14 @@ class Mailbox {
     }
 
     // The worker. False if there is mail.
-    bool fall_asleep() { return replace_empty_by(kSleeping); }
+    bool fall_asleep() {
+        slept_ = replace_empty_by(kSleeping);
+        return slept_;
+    }
     bool close() { return replace_empty_by(kClosed); }
+
+    // The worker. How often a producer got kQueuedForSleeper so far.
+    int64_t wakes_owed() const { return wakes_owed_; }
 
  private:
     static constexpr uintptr_t kEmpty = 0;
@@ -69,6 +78,9 @@ class Mailbox {
     }
 
     alignas(64) std::atomic<uintptr_t> head_{kEmpty};
+    // The worker's.
+    alignas(64) bool slept_ = false;
+    int64_t wakes_owed_ = 0;
 };
 
 }  // namespace cport

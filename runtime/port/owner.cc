@@ -68,7 +68,7 @@ void Owner::arrive(Operation& operation) {
         socket.word.fetch_sub(SocketWord::kPendingOne, std::memory_order_acq_rel);
     accept(operation);
     if (socket.has(kRemovalWaiting) &&
-        !SocketWord::adds_pending(before - SocketWord::kPendingOne)) {
+        !SocketWord::adds_under_way(before - SocketWord::kPendingOne)) {
         release_waiting(socket);
     }
 }
@@ -78,8 +78,7 @@ void Owner::enqueue(Socket& socket, Operation& operation) {
     OperationQueue& queue = queue_of(socket, operation.direction);
     if (!queue.empty() && socket.has(kWatched) && !socket.has(try_flag) &&
         !engine_.still_names(socket)) {
-        renew(socket);
-        operation.socket_generation = socket.generation;
+        if (!join_renewed(socket, operation)) return;
     }
     // Readiness is asked of the kernel, never answered from an edge of before.
     if (operation.direction == Direction::kHangup ||
@@ -101,15 +100,30 @@ void Owner::catch_up(Socket& socket) {
     socket.generation = generation;
 }
 
-void Owner::renew(Socket& socket) {
+bool Owner::join_renewed(Socket& socket, Operation& operation) {
+    if (renew(socket)) {
+        operation.socket_generation = socket.generation;
+        return true;
+    }
+    Transfer::abandon(operation);
+    completed_.push(&operation);
+    return false;
+}
+
+bool Owner::renew(Socket& socket) {
     uint64_t word = socket.word.load(std::memory_order_relaxed);
     uint64_t next = 0;
     do {
+        if (SocketWord::generation(word) != socket.generation) {
+            catch_up(socket);
+            return false;
+        }
         // What was accepted for the new descriptor already is most likely of the same kind.
         next = SocketWord::next_generation(word) | (word & SocketWord::kIsSocket);
     } while (!socket.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
                                                 std::memory_order_relaxed));
     catch_up(socket);
+    return true;
 }
 
 void Owner::abandon_queue(OperationQueue& queue) {
@@ -129,7 +143,7 @@ void Owner::abandon_all(Socket& socket) {
 void Owner::end_socket(Socket& socket, Task& last) {
     catch_up(socket);
     // An add that was accepted before is on its way: its callback comes first.
-    const bool pending = SocketWord::adds_pending(socket.word.load(std::memory_order_acquire));
+    const bool pending = SocketWord::adds_under_way(socket.word.load(std::memory_order_acquire));
     if (socket.has(kRemovalWaiting) || (pending && last.kind == TaskKind::kRemoval)) {
         socket.set(kRemovalWaiting);
         waiting_.push(&last);
@@ -219,8 +233,12 @@ void Owner::complete_head(Socket& socket, OperationQueue& queue, uint32_t try_fl
     completed_.push(operation);
     Operation* next = queue.front();
     if (next != nullptr && next->readiness_only()) socket.set(try_flag);
-    // The number was closed without remove: what is known of it is no longer true.
-    if (operation->error == EBADF || operation->error == ENOTSOCK) renew(socket);
+    // The number was closed without remove: what is known of it is no longer true. A send that fails
+    // makes the reads try: of the same descriptor only.
+    const bool closed = operation->error == EBADF || operation->error == ENOTSOCK;
+    const bool reads_try = operation->direction == Direction::kWrite && operation->error != 0 &&
+                           !socket.reads.empty() && socket.has(kWatched);
+    if (closed || (reads_try && !engine_.still_names(socket))) renew(socket);
 }
 
 void Owner::wait_for_edge(Socket& socket, OperationQueue& queue, Operation& operation) {
@@ -233,9 +251,7 @@ void Owner::wait_for_edge(Socket& socket, OperationQueue& queue, Operation& oper
     if (error == -ENOENT) {
         // The number was closed and reused; this operation has just met the new descriptor.
         queue.pop();
-        renew(socket);
-        operation.socket_generation = socket.generation;
-        enqueue(socket, operation);
+        if (join_renewed(socket, operation)) enqueue(socket, operation);
         return;
     }
     // No edge will come: the next operation must try for itself.

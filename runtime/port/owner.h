@@ -52,7 +52,10 @@ class Owner {
  private:
     void enqueue(Socket& socket, Operation& operation);
     // The number was closed and reused: the next incarnation begins here.
-    void renew(Socket& socket);
+    // False: a removal came first; what was accepted before it is over.
+    bool renew(Socket& socket);
+    // Carries an operation over to the next incarnation, or ends it if a removal came first.
+    bool join_renewed(Socket& socket, Operation& operation);
     void abandon_all(Socket& socket);
     void abandon_queue(OperationQueue& queue);
     void release_waiting(Socket& socket);

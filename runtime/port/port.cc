@@ -104,6 +104,8 @@ int Port::accept_add(Socket& socket, const AddRequest& request, Operation& opera
     uint64_t word = socket.word.load(std::memory_order_acquire);
     for (;;) {
         if ((word & SocketWord::kRemoving) != 0) return -ECANCELED;
+        // A callback that adds again while a thread waits for the last callback: it will not come.
+        if (!foreign && SocketWord::removal_awaited(word)) return -ECANCELED;
         uint64_t accepted = word;
         if ((word & SocketWord::kKindKnown) == 0) {
             const int error = learn_kind(request.descriptor, accepted);
@@ -126,8 +128,15 @@ int Port::accept_add(Socket& socket, const AddRequest& request, Operation& opera
 int Port::add(const AddRequest& request) {
     int error = refusal();
     if (error != 0) return error;
-    Socket* socket = table_.find_or_create(request.descriptor, error);
-    if (socket == nullptr) return error;
+    Socket* socket = table_.find(request.descriptor);
+    if (socket == nullptr) {
+        // A number that names nothing must not make the table grow.
+        uint64_t word = 0;
+        error = learn_kind(request.descriptor, word);
+        if (error != 0) return error;
+        socket = table_.find_or_create(request.descriptor, error);
+        if (socket == nullptr) return error;
+    }
     const bool foreign = !on_owner();
     Slab& slab = worker_.slab();
     Operation* operation = foreign ? slab.take(error) : slab.take_as_owner(error);
@@ -162,23 +171,33 @@ void Port::remove(int descriptor) {
     if (forked()) return;
     Socket* socket = table_.find(descriptor);
     if (socket == nullptr) return;
+    const bool waits = Worker::current() == nullptr;
     uint64_t word = socket->word.load(std::memory_order_acquire);
+    uint64_t removed = 0;
+    uint64_t remover = 0;
     do {
         if (SocketWord::never_used(word)) return;
+        // Where very many wait already, they speak for this one.
+        remover = waits && !SocketWord::removers_full(word) ? SocketWord::kRemoverOne : 0;
         // From here on what was added before is over, whenever its owner hears of it.
-    } while (!socket->word.compare_exchange_weak(word, SocketWord::next_generation(word),
-                                                 std::memory_order_acq_rel,
+        removed = SocketWord::next_generation(word) + remover;
+    } while (!socket->word.compare_exchange_weak(word, removed, std::memory_order_acq_rel,
                                                  std::memory_order_acquire));
     if (on_owner()) {
         worker_.owner().catch_up(*socket);
-    } else if (Worker::current() != nullptr) {
+    } else if (!waits) {
         // Pairs with the exchange of the worker: if the notice is on its way already, the worker
         // has yet to read the generation.
         if (!socket->notice_posted.exchange(true, std::memory_order_acq_rel)) worker_.post(*socket);
     } else {
-        RemoveWaiter waiter(*socket);
-        // A worker that has ended runs no callbacks.
-        if (worker_.post(waiter)) waiter.wait(platform_.kernel);
+        platform::Kernel& kernel = platform_.kernel;
+        RemoveWaiter waiter(*socket, remover);
+        if (worker_.post(waiter)) {
+            waiter.wait(kernel);
+        } else {
+            // A worker that has ended runs no callbacks.
+            socket->word.fetch_sub(remover, std::memory_order_acq_rel);
+        }
     }
 }
 

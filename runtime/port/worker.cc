@@ -43,6 +43,8 @@ void Worker::run() {
         if (has_ended()) break;
         wait_for_kernel();
     }
+    // A thread whose task was run may still be signalling that there is one.
+    engine_.await_wakes(mailbox_.wakes_owed());
     current_worker = nullptr;
 }
 
@@ -108,7 +110,7 @@ void Worker::run_completed(Task& task) {
             run_removed(static_cast<Operation&>(task));
             break;
         case TaskKind::kRemoveWaiter:
-            static_cast<RemoveWaiter&>(task).signal(kernel_);
+            run_waiter(static_cast<RemoveWaiter&>(task));
             break;
         case TaskKind::kSocketNotice:
         case TaskKind::kPortEnd:
@@ -128,6 +130,11 @@ void Worker::run_callback(Operation& operation) {
     on_complete(context, action, result, amount);
 }
 
+void Worker::run_waiter(RemoveWaiter& waiter) {
+    waiter.socket.word.fetch_sub(waiter.counted, std::memory_order_acq_rel);
+    waiter.signal(kernel_);
+}
+
 void Worker::run_removed(Operation& removal) {
     const ON_COMPLETION_PORT_REMOVED on_removed = removal.on_removed;
     void* const context = removal.context;
@@ -141,8 +148,8 @@ void Worker::wait_for_kernel() {
     const bool busy = !completed_.empty() || owner_.has_ready();
     const bool sleeps = !busy && mailbox_.fall_asleep();
     engine_.wait(sleeps ? kIdleWait_ms : 0, [this](const Edge& edge) { owner_.on_edge(edge); });
-    if (!sleeps) return;
-    // Sweeping never causes a wake of its own.
+    // Sweeping never causes a wake of its own. A port that never sleeps looks at the clock rarely.
+    if (!sleeps && ++rounds_awake_ % kSweepLookRounds != 0) return;
     const int64_t now_ns = clock_.now_ns();
     if (now_ns - swept_at_ns_ < kSweepPeriod_ns) return;
     swept_at_ns_ = now_ns;

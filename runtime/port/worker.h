@@ -22,6 +22,7 @@ class Worker {
     // The kernel is looked at again after this many completions.
     static constexpr int kRoundCompletionsMax = 64;
     static constexpr int kIdleWait_ms = 2000;
+    static constexpr uint32_t kSweepLookRounds = 64;
 
     Worker(const platform::Platform& platform, DescriptorTable& table);
     Worker(const Worker&) = delete;
@@ -50,6 +51,7 @@ class Worker {
     void run_round();
     void run_completed(Task& task);
     void run_callback(Operation& operation);
+    void run_waiter(RemoveWaiter& waiter);
     void run_removed(Operation& removal);
     void wait_for_kernel();
     bool has_ended();
@@ -64,6 +66,7 @@ class Worker {
     Task end_{TaskKind::kPortEnd};
     bool ending_ = false;
     int64_t swept_at_ns_ = 0;
+    uint32_t rounds_awake_ = 0;
 };
 
 }  // namespace cport

@@ -129,6 +129,19 @@ TEST_P(EndTest, LastReferenceInsideAnAbandonedCallback) {
     EXPECT_EQ(second.wait(), closing());
 }
 
+// Spec: CP-END-7
+TEST_P(EndTest, TheOnlyReferenceGoesWhileTheAddReturns) {
+    const int kRounds = scaled(2'000, 500);
+    Descriptor& ready = keep(ready_eventfd());
+    for (int i = 0; i < kRounds; ++i) {
+        COMPLETION_PORT_HANDLE only = GetParam().create();
+        Operation& last = operation();
+        last.then([only](const Completion&) { completion_port_dec_ref(only); });
+        ASSERT_EQ(last.add(only, EPOLLIN, ready.get()), 0);
+        EXPECT_EQ(last.wait(), ready_to_read());
+    }
+}
+
 // Spec: CP-END-4
 TEST_P(EndTest, AbandonedCallbacksMayCallThePort) {
     Pair& tcp = keep(tcp_pair());

@@ -3,13 +3,14 @@
  * Spec: MODEL-LIFETIME-1, MODEL-LIFETIME-2, MODEL-LIFETIME-3, MODEL-LIFETIME-4
  *
  * Holders of the port's memory are its workers and, as one, all its references. The mailbox is a
- * channel with a closed state, as MODEL-MAILBOX proves. An add that pushed wakes the worker
- * afterwards, and so touches the port once more.
+ * channel with a closed state, as MODEL-MAILBOX proves. Whoever posts to a worker that sleeps signals
+ * it afterwards, and so touches the port once more; the callback of what was posted may have given
+ * back the only reference by then. So a worker leaves when it has got the signals that it is owed.
  *
  * MUTANT 1: a worker touches the port after it gave up its holding.
  * MUTANT 2: the last dec_ref in a callback waits for the workers.
  * MUTANT 3: a worker that ends leaves its mailbox open.
- * MUTANT 4: a caller breaks the rule of references: its add's callback gives back the only one. */
+ * MUTANT 4: a worker leaves without waiting for the signals that it is owed. */
 
 #ifndef MUTANT
 #define MUTANT 0
@@ -18,16 +19,14 @@
 #define WORKERS 2
 #define OPERATIONS 3
 
-/* Two threads hold one each, and operation 1 holds one that its callback gives back. */
-#if MUTANT == 4
+/* One thread holds one; the other's is given back by the callback of its operation 1. */
 byte references = 2;
-#else
-byte references = 3;
-#endif
 byte holders = WORKERS + 1;
 bool ending;
 bool freed;
 bool closed[WORKERS];
+bool asleep[WORKERS];
+byte signals[WORKERS];
 bool ended[WORKERS];
 byte slots;
 
@@ -60,12 +59,21 @@ inline drop_holding() {
     fi
 }
 
+/* The mailbox's one word: who replaces "sleeping" owes a signal. */
+inline post_end(w, mail) {
+    atomic { touch(); mail!end_of_port(0); sleeper = asleep[w]; asleep[w] = false };
+    if
+    :: sleeper -> sleeper = false; atomic { touch(); signals[w]++ }
+    :: else
+    fi
+}
+
 inline shut_down() {
     atomic { touch(); first = !ending; ending = true }
     if
     :: first -> first = false;
-        mail_0!end_of_port(0); touch();
-        mail_1!end_of_port(0); touch()
+        post_end(0, mail_0);
+        post_end(1, mail_1)
     :: else
     fi
 }
@@ -94,50 +102,52 @@ inline add(w, mail, number) {
             touch();
             if
             :: closed[w] -> refused = true
-            :: else -> mail!operation(number); accepted[number] = true
+            :: else ->
+                mail!operation(number);
+                accepted[number] = true;
+                sleeper = asleep[w];
+                asleep[w] = false
             fi
         }
-        atomic {
-            touch();
-            if
-            :: refused -> slots--
-            :: else
-            fi
-        }
+        if
+        :: sleeper -> sleeper = false; atomic { touch(); signals[w]++ }
+        :: else
+        fi;
+        if
+        :: refused -> atomic { touch(); slots-- }
+        :: else
+        fi
     :: else
     fi
 }
 
 proctype User() {
-    bool first, last, refused;
+    bool first, last, refused, sleeper, elsewhere;
     byte op;
     add(0, mail_0, 2);
+    refused = false;
+    add(1, mail_1, 3);
     refused = false;
     if
     :: shut_down()
     :: skip
     fi;
-    dec_ref(false)
-}
-
-proctype OtherUser() {
-    bool first, last, refused, elsewhere;
-    byte op;
-    add(0, mail_0, 1);
-    if
-    :: refused -> refused = false; dec_ref(false)
-    :: else
-    fi;
-#if MUTANT != 4
-    add(1, mail_1, 3);
-    refused = false;
     /* The thread may be inside a callback of another port. */
     if
     :: elsewhere = true
     :: skip
     fi;
     dec_ref(elsewhere)
-#endif
+}
+
+proctype OtherUser() {
+    bool first, last, refused, sleeper;
+    byte op;
+    add(0, mail_0, 1);
+    if
+    :: refused -> refused = false; dec_ref(false)
+    :: else
+    fi
 }
 
 inline call_back() {
@@ -151,19 +161,32 @@ inline call_back() {
     atomic { touch(); slots--; op = 0 }
 }
 
+/* It slept and there is mail: the signal may have come, or other events ended the sleep before it. */
+inline note_wake() {
+    atomic {
+        touch();
+        if
+        :: slept -> assert(!asleep[w]); slept = false; owed++
+        :: else
+        fi
+    }
+}
+
 proctype Worker(byte w; chan mail; chan waiting) {
-    bool first, last, ends;
-    byte op;
+    bool first, last, ends, sleeper, slept;
+    byte op, owed;
     do
     :: mail?operation(op) ->
-        touch();
+        note_wake();
         if
         :: !ends -> waiting!op; op = 0
         :: ends -> call_back()
         fi
-    :: mail?end_of_port(_) -> touch(); ends = true
+    :: mail?end_of_port(_) -> note_wake(); ends = true
     :: waiting?op -> call_back()
-    :: ends && empty(waiting) ->
+    :: atomic { !ends && !slept && empty(mail) && empty(waiting) ->
+        touch(); asleep[w] = true; slept = true }
+    :: ends && !slept && empty(waiting) ->
         /* EMPTY to CLOSED, or there is mail to take. */
         atomic {
             touch();
@@ -173,6 +196,9 @@ proctype Worker(byte w; chan mail; chan waiting) {
             fi
         }
     od;
+#if MUTANT != 4
+    signals[w] == owed;
+#endif
     drop_holding();
 #if MUTANT == 1
     touch();

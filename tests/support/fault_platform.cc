@@ -43,11 +43,13 @@ const std::array<CallFaults, kCallCount>& call_table() {
           benign(Effect::kFalseHangup), benign(Effect::kStaleEvent)}},
         {"eventfd_create", {fails(EMFILE), fails(ENFILE), fails(ENOMEM)}},
         {"eventfd_signal", {interrupted, not_now}},
+        {"eventfd_take", {interrupted}},
         {"close", {interrupted, benign(Effect::kError, EIO)}},
         {"descriptor_kind", {fails(EBADF), fails(ENOMEM), fails_for_good(ENOMEM)}},
         {"socket_type", {fails(EBADF), fails(ENOTSOCK), fails(ENOBUFS)}},
         {"socket_protocol", {fails(EBADF), fails(ENOTSOCK), fails(ENOBUFS)}},
         {"unread_bytes", {fails(EBADF), fails(EINVAL)}},
+        {"at_urgent_mark", {fails(EBADF), fails(EINVAL)}},
         {"poll_now", {interrupted, fails(ENOMEM), fails_for_good(ENOMEM)}},
         {"receive",
          {interrupted, not_now, benign(Effect::kShort), fails(ECONNRESET), fails(ENOMEM),
@@ -160,6 +162,11 @@ class FaultKernel : public platform::Kernel {
         return -fault.error;
     }
 
+    int64_t eventfd_take(int eventfd) override {
+        Fault fault = state_.enter(Call::kEventfdTake);
+        return fault.effect == Effect::kError ? -fault.error : real_.eventfd_take(eventfd);
+    }
+
     int close(int descriptor) override {
         Fault fault = state_.enter(Call::kClose);
         // A foreign descriptor is left open, so that the scenario's own checks go on.
@@ -179,6 +186,10 @@ class FaultKernel : public platform::Kernel {
     int socket_protocol(int descriptor) override {
         Fault fault = state_.enter(Call::kSocketProtocol);
         return fault.effect == Effect::kError ? -fault.error : real_.socket_protocol(descriptor);
+    }
+    int at_urgent_mark(int descriptor) override {
+        Fault fault = state_.enter(Call::kAtUrgentMark);
+        return fault.effect == Effect::kError ? -fault.error : real_.at_urgent_mark(descriptor);
     }
     int unread_bytes(int descriptor) override {
         Fault fault = state_.enter(Call::kUnreadBytes);

@@ -21,11 +21,13 @@ class MockKernel : public platform::Kernel {
                 (override));
     MOCK_METHOD(int, eventfd_create, (), (override));
     MOCK_METHOD(int, eventfd_signal, (int eventfd), (override));
+    MOCK_METHOD(int64_t, eventfd_take, (int eventfd), (override));
     MOCK_METHOD(int, close, (int descriptor), (override));
     MOCK_METHOD(int, descriptor_kind, (int descriptor), (override));
     MOCK_METHOD(int, socket_type, (int descriptor), (override));
     MOCK_METHOD(int, socket_protocol, (int descriptor), (override));
     MOCK_METHOD(int, unread_bytes, (int descriptor), (override));
+    MOCK_METHOD(int, at_urgent_mark, (int descriptor), (override));
     MOCK_METHOD(int, poll_now, (int descriptor, uint32_t events), (override));
     MOCK_METHOD(int64_t, receive, (int descriptor, void* buffer, size_t length, int flags),
                 (override));

@@ -32,6 +32,24 @@ TEST(Mailbox, GivesTasksInTheOrderOfTheirPosts) {
     EXPECT_EQ(mailbox.take(), nullptr);
 }
 
+// Spec: CP-END-7
+TEST(Mailbox, CountsTheWakesThatProducersOwe) {
+    Mailbox mailbox;
+    Letter letters[] = {{0, 1}, {0, 2}, {0, 3}};
+    mailbox.post(&letters[0]);
+    mailbox.take();
+    EXPECT_EQ(mailbox.wakes_owed(), 0);
+    ASSERT_TRUE(mailbox.fall_asleep());
+    mailbox.take();  // something else ended the sleep
+    EXPECT_EQ(mailbox.wakes_owed(), 0);
+    ASSERT_TRUE(mailbox.fall_asleep());
+    EXPECT_EQ(mailbox.post(&letters[1]), Mailbox::Posted::kQueuedForSleeper);
+    EXPECT_EQ(mailbox.post(&letters[2]), Mailbox::Posted::kQueued);
+    mailbox.take();
+    mailbox.take();
+    EXPECT_EQ(mailbox.wakes_owed(), 1);
+}
+
 TEST(Mailbox, OnlyTheFirstPostToASleeperWakesIt) {
     Mailbox mailbox;
     Letter first(0, 1);

@@ -266,6 +266,16 @@ TEST_F(OwnerTest, ACallThatASignalInterruptedIsMadeAgain) {
     engine_.wake();
 }
 
+// Spec: CP-END-7
+TEST_F(OwnerTest, TheEngineWaitsForWakesThatAreUnderWay) {
+    InSequence in_order;
+    EXPECT_CALL(kernel_, eventfd_take(kWake)).WillOnce(Return(1));
+    EXPECT_CALL(kernel_, eventfd_take(kWake)).WillOnce(Return(-EAGAIN));
+    EXPECT_CALL(kernel_, epoll_wait(kEpoll, _, _, -1)).WillOnce(Return(1));
+    EXPECT_CALL(kernel_, eventfd_take(kWake)).WillOnce(Return(2));
+    engine_.await_wakes(3);
+}
+
 // Spec: CP-COST-2
 TEST_F(OwnerTest, ASteadyReceiveTouchesTheRegistrationOnce) {
     EXPECT_CALL(kernel_, epoll_ctl(kEpoll, _, kSocket, _, _)).Times(1);
