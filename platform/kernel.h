@@ -30,8 +30,6 @@ class Kernel {
                            int timeout_ms) = 0;
     virtual int eventfd_create() = 0;
     virtual int eventfd_signal(int eventfd) = 0;
-    // How often it was signalled since the last take, or -EAGAIN.
-    virtual int64_t eventfd_take(int eventfd) = 0;
     virtual int close(int descriptor) = 0;
 
     // The kind as a DescriptorKind, or -EBADF.

@@ -119,7 +119,7 @@ MOCKABLE_FUNCTION(, int, completion_port_shutdown, COMPLETION_PORT_HANDLE, compl
  * Errors: -EINVAL (NULL port, data or callback; epoll_op outside the grammar; a buffer without a
  * length or a length without a buffer; length above INT32_MAX), -EBADF (negative or closed
  * descriptor), -EPERM (a regular file or directory; a forked child), -ENOTSOCK (a buffer, but no
- * socket), -ECANCELED (completion_port_remove_async is under way), -ESHUTDOWN (the port is ending),
+ * socket), -ECANCELED (a removal is under way), -ESHUTDOWN (the port is ending),
  * -ENOMEM, -ENOBUFS (the limit of operations is reached), -EMFILE (descriptor number beyond
  * 16,777,215). [CP-ADD] */
 MOCKABLE_FUNCTION(, int, completion_port_add, COMPLETION_PORT_HANDLE, completion_port,
@@ -130,8 +130,9 @@ MOCKABLE_FUNCTION(, int, completion_port_add, COMPLETION_PORT_HANDLE, completion
  * On the worker that owns the socket it has taken effect when it returns (the callbacks follow when
  * the running one has returned): the number may be closed and reused at once. On a thread that is
  * outside every callback it waits until no callback of the socket runs or will run: do not hold a
- * lock that such a callback takes. Inside a callback of another worker or port it returns at once,
- * and completion_port_remove_async tells when it is done. Needs no memory. [CP-REMOVE] */
+ * lock that such a callback takes. Meanwhile the socket's own callbacks cannot add to it again
+ * (-ECANCELED). Inside a callback of another worker or port it returns at once, and
+ * completion_port_remove_async tells when it is done. Needs no memory. [CP-REMOVE] */
 MOCKABLE_FUNCTION(, void, completion_port_remove, COMPLETION_PORT_HANDLE, completion_port,
                   SOCKET_HANDLE, socket);
 

@@ -70,11 +70,6 @@ int LinuxKernel::eventfd_signal(int eventfd) {
     return static_cast<int>(system_call(SYS_write, eventfd, &one, sizeof(one)));
 }
 
-int64_t LinuxKernel::eventfd_take(int eventfd) {
-    eventfd_t count = 0;
-    return ::eventfd_read(eventfd, &count) < 0 ? -errno : static_cast<int64_t>(count);
-}
-
 int LinuxKernel::close(int descriptor) { return or_errno(::close(descriptor)); }
 
 int LinuxKernel::descriptor_kind(int descriptor) {

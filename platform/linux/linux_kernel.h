@@ -13,7 +13,6 @@ class LinuxKernel final : public Kernel {
     int epoll_wait(int epoll, struct epoll_event* events, int events_max, int timeout_ms) override;
     int eventfd_create() override;
     int eventfd_signal(int eventfd) override;
-    int64_t eventfd_take(int eventfd) override;
     int close(int descriptor) override;
     int descriptor_kind(int descriptor) override;
     int socket_type(int descriptor) override;

@@ -48,21 +48,17 @@ bool EpollEngine::still_names(Socket& socket) {
 }
 
 void EpollEngine::wake() {
-    // A lost signal would leave the worker asleep. EAGAIN: the counter is full of signals.
     while (kernel_.eventfd_signal(wake_descriptor_) == -EINTR) {
     }
+    // The last touch. Release pairs with await_wakes: then the engine may go.
+    wakes_.fetch_add(1, std::memory_order_release);
 }
 
 void EpollEngine::await_wakes(int64_t wakes_owed) {
-    for (int64_t wakes = 0; wakes < wakes_owed;) {
-        const int64_t taken = kernel_.eventfd_take(wake_descriptor_);
-        if (taken > 0) {
-            wakes += taken;
-        } else if (taken == -EAGAIN) {
-            kernel_.epoll_wait(epoll_, events_.data(), kEventsMax, -1);
-        } else if (taken != -EINTR) {
-            return;  // somebody closed the descriptor: no signal will come by it
-        }
+    // The threads in question have one instruction to go. Sleeping lets them run, whatever their
+    // priority.
+    while (wakes_.load(std::memory_order_acquire) < wakes_owed) {
+        kernel_.epoll_wait(epoll_, events_.data(), kEventsMax, 1);
     }
 }
 

@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 
 #include "platform/kernel.h"
@@ -54,10 +55,9 @@ class EpollEngine {
         return count;
     }
 
-    // Any thread: ends the wait under way, or the next one. Nothing of the engine is touched after
-    // the signal.
+    // Any thread: ends the wait under way, or the next one.
     void wake();
-    // The owner: waits until `wakes_owed` wakes in all have come, so that nobody is still in `wake`.
+    // The owner: waits until `wakes_owed` wakes have come in all, so that nobody is inside `wake`.
     void await_wakes(int64_t wakes_owed);
 
  private:
@@ -71,6 +71,7 @@ class EpollEngine {
     platform::Kernel& kernel_;
     int epoll_ = -1;
     int wake_descriptor_ = -1;
+    std::atomic<int64_t> wakes_ = 0;  // that have been made, to the end
     std::array<struct epoll_event, kEventsMax> events_{};
 };
 

@@ -233,8 +233,8 @@ void Owner::complete_head(Socket& socket, OperationQueue& queue, uint32_t try_fl
     completed_.push(operation);
     Operation* next = queue.front();
     if (next != nullptr && next->readiness_only()) socket.set(try_flag);
-    // The number was closed without remove: what is known of it is no longer true. A send that fails
-    // makes the reads try: of the same descriptor only.
+    // The number was closed without remove: what is known of it is no longer true. A send that
+    // fails makes the reads try: of the same descriptor only.
     const bool closed = operation->error == EBADF || operation->error == ENOTSOCK;
     const bool reads_try = operation->direction == Direction::kWrite && operation->error != 0 &&
                            !socket.reads.empty() && socket.has(kWatched);

@@ -43,7 +43,6 @@ const std::array<CallFaults, kCallCount>& call_table() {
           benign(Effect::kFalseHangup), benign(Effect::kStaleEvent)}},
         {"eventfd_create", {fails(EMFILE), fails(ENFILE), fails(ENOMEM)}},
         {"eventfd_signal", {interrupted, not_now}},
-        {"eventfd_take", {interrupted}},
         {"close", {interrupted, benign(Effect::kError, EIO)}},
         {"descriptor_kind", {fails(EBADF), fails(ENOMEM), fails_for_good(ENOMEM)}},
         {"socket_type", {fails(EBADF), fails(ENOTSOCK), fails(ENOBUFS)}},
@@ -160,11 +159,6 @@ class FaultKernel : public platform::Kernel {
             return fault.effect == Effect::kError ? -fault.error : result;
         }
         return -fault.error;
-    }
-
-    int64_t eventfd_take(int eventfd) override {
-        Fault fault = state_.enter(Call::kEventfdTake);
-        return fault.effect == Effect::kError ? -fault.error : real_.eventfd_take(eventfd);
     }
 
     int close(int descriptor) override {

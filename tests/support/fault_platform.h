@@ -20,7 +20,6 @@ enum class Call : uint8_t {
     kEpollWait,
     kEventfdCreate,
     kEventfdSignal,
-    kEventfdTake,
     kClose,
     kDescriptorKind,
     kSocketType,

@@ -21,7 +21,6 @@ class MockKernel : public platform::Kernel {
                 (override));
     MOCK_METHOD(int, eventfd_create, (), (override));
     MOCK_METHOD(int, eventfd_signal, (int eventfd), (override));
-    MOCK_METHOD(int64_t, eventfd_take, (int eventfd), (override));
     MOCK_METHOD(int, close, (int descriptor), (override));
     MOCK_METHOD(int, descriptor_kind, (int descriptor), (override));
     MOCK_METHOD(int, socket_type, (int descriptor), (override));
