@@ -5,9 +5,11 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <new>
 
 #include "platform/linux/linux_kernel.h"
 
@@ -118,24 +120,20 @@ class LinuxClock final : public Clock {
     }
 };
 
-// An object without an end.
+// One object of its type, in static storage: it needs no memory, and is never destroyed, since a
+// worker may still run while the process leaves main.
 template <typename Value>
-union Immortal {
-    Immortal() : value() {}
-    ~Immortal() {}
-    Value value;
-};
+Value& immortal() {
+    alignas(Value) static std::byte storage[sizeof(Value)];
+    static Value& value = *new (storage) Value;
+    return value;
+}
 
 }  // namespace
 
 const Platform& linux_platform() {
-    // Never destroyed: a worker may still run while the process leaves main.
-    // In static storage, so that the first port of a process needs no memory for it.
-    static Immortal<LinuxKernel> kernel;
-    static Immortal<LinuxThreads> threads;
-    static Immortal<LinuxMemory> memory;
-    static Immortal<LinuxClock> clock;
-    static const Platform platform{kernel.value, threads.value, memory.value, clock.value};
+    static const Platform platform{immortal<LinuxKernel>(), immortal<LinuxThreads>(),
+                                   immortal<LinuxMemory>(), immortal<LinuxClock>()};
     return platform;
 }
 

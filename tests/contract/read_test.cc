@@ -4,7 +4,9 @@
 #include <poll.h>
 
 #include <functional>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/contract/port_fixture.h"
@@ -303,6 +305,26 @@ TEST_P(ReadTest, BytesThatArriveDuringAShortReadsCallbackAreFound) {
     write_all(tcp.theirs.get(), "early");
     EXPECT_EQ(first.wait(), received(5));
     EXPECT_EQ(gather(tcp.ours.get(), 4), "late");
+}
+
+// Spec: CP-READ-8 CP-ONCE-1
+TEST_P(ReadTest, BytesAfterALongReadThatEndedAtAMebibyteAreFound) {
+    constexpr size_t kMebibyte = 1 << 20;
+    std::optional<Pair> with_large_buffer = tcp_pair_with_receive_buffer(8 << 20);
+    if (!with_large_buffer.has_value()) {
+        GTEST_SKIP() << "a receive buffer of 8 MiB needs CAP_NET_ADMIN";
+    }
+    // Nothing has watched this socket yet.
+    Pair& tcp = keep(std::move(*with_large_buffer));
+    write_all(tcp.theirs.get(), pattern(kMebibyte));
+    wait_until_unread(tcp.ours.get(), kMebibyte);
+    EXPECT_EQ(receive(tcp.ours.get(), 2 * kMebibyte).wait(), received(kMebibyte));
+    write_all(tcp.theirs.get(), "hello");
+    wait_until_unread(tcp.ours.get(), 5);
+    Operation& next = receive(tcp.ours.get(), 16);
+    fence();
+    ASSERT_TRUE(next.completed());
+    EXPECT_EQ(next.wait(), received(5));
 }
 
 // Spec: CP-READ-9

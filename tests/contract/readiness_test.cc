@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -232,6 +233,24 @@ TEST_P(ReadinessTest, BytesFirstAndThenTheHangUp) {
     EXPECT_EQ(read_exactly(tcp.ours.get(), 2), "45");
     EXPECT_EQ(watch(tcp.ours.get(), EPOLLIN | EPOLLRDHUP).wait(), hung_up());
     EXPECT_EQ(watch(tcp.ours.get(), EPOLLIN).wait(), ready_to_read());
+}
+
+// Spec: CP-READY-6
+TEST_P(ReadinessTest, BytesBehindTheUrgentMarkComeBeforeTheHangUp) {
+    Pair& tcp = keep(tcp_pair());
+    write_all(tcp.theirs.get(), "abc");
+    write_urgent(tcp.theirs.get(), '!');
+    write_all(tcp.theirs.get(), "def");
+    half_close(tcp.theirs.get());
+    wait_until_polled(tcp.ours.get(), POLLRDHUP);
+    // A read stops at the mark, and there the kernel counts no unread bytes.
+    EXPECT_EQ(read_exactly(tcp.ours.get(), 3), "abc");
+    int unread = -1;
+    ASSERT_EQ(::ioctl(tcp.ours.get(), FIONREAD, &unread), 0);
+    EXPECT_EQ(unread, 0);
+    EXPECT_EQ(watch(tcp.ours.get(), EPOLLIN | EPOLLRDHUP).wait(), ready_to_read());
+    EXPECT_EQ(read_exactly(tcp.ours.get(), 3), "def");
+    EXPECT_EQ(watch(tcp.ours.get(), EPOLLIN | EPOLLRDHUP).wait(), hung_up());
 }
 
 // Spec: CP-READY-7

@@ -1,4 +1,5 @@
 // completion_port_remove.
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
@@ -107,6 +108,41 @@ TEST_P(RemoveTest, ReturnsOutsideCallbacksWhenNoCallbackRunsAnyMore) {
     thread.join();
     EXPECT_TRUE(done_at_return);
     EXPECT_EQ(pending.wait(), closing());
+}
+
+// Spec: CP-REMOVE-2
+TEST_P(RemoveTest, CallbacksCannotAddAgainWhileAThreadWaitsForTheLastOne) {
+    Pair& tcp = keep(tcp_pair());
+    Gate entered;
+    std::atomic<pid_t> remover{0};
+    Operation& again = operation("?");
+    Operation& busy = operation("?");
+    busy.then([&](const Completion&) {
+        entered.open();
+        wait_until([&] { return remover != 0 && is_asleep(remover); });
+        EXPECT_EQ(again.add(port(), EPOLLIN, tcp.ours.get()), -ECANCELED);
+    });
+    Operation& pending = operation("?");
+    pending.then([&](const Completion&) {
+        EXPECT_EQ(again.add(port(), EPOLLIN, tcp.ours.get()), -ECANCELED);
+    });
+    ASSERT_EQ(busy.add(port(), EPOLLIN, tcp.ours.get()), 0);
+    ASSERT_EQ(pending.add(port(), EPOLLIN, tcp.ours.get()), 0);
+    write_all(tcp.theirs.get(), "1");
+    entered.wait();
+    std::thread thread([&] {
+        remover = ::gettid();
+        completion_port_remove(port(), tcp.ours.get());
+    });
+    thread.join();
+    EXPECT_EQ(pending.wait(), closing());
+    write_all(tcp.theirs.get(), "2");
+    fence();
+    EXPECT_FALSE(again.completed());
+    // Nobody waits any more.
+    run_on_worker([&] { EXPECT_EQ(again.add(port(), EPOLLIN, tcp.ours.get()), 0); });
+    EXPECT_EQ(again.wait(), received(1));
+    EXPECT_EQ(again.bytes(), "2");
 }
 
 // Spec: CP-REMOVE-3

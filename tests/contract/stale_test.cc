@@ -1,5 +1,6 @@
 // Descriptors that were closed before they were removed, and events that come too late.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -69,6 +70,22 @@ TEST_P(StaleTest, WritesOfBeforeAreNotSentToTheNewDescriptor) {
     EXPECT_EQ(old_write.wait(), closing());
     half_close(new_pair.ours.get());
     EXPECT_EQ(read_to_end(new_pair.theirs.get()), "public");
+}
+
+// Spec: CP-STALE-1
+TEST_P(StaleTest, AFailedSendGivesAReadOfBeforeNothingOfTheNewDescriptor) {
+    Pair& old_pair = keep(tcp_pair());
+    Pair& new_pair = keep(tcp_pair());
+    Operation& old_read = receive(old_pair.ours.get(), 16);
+    fence();
+    reuse_number(old_pair, new_pair);
+    write_all(new_pair.theirs.get(), "secret");
+    wait_until_unread(new_pair.ours.get(), 6);
+    close_with_reset(new_pair.theirs);
+    wait_until_polled(new_pair.ours.get(), POLLERR);
+    EXPECT_EQ(send(new_pair.ours.get(), "more").wait(), write_abandoned());
+    EXPECT_EQ(old_read.wait(), closing());
+    EXPECT_EQ(old_read.bytes(), "");
 }
 
 // Spec: CP-STALE-2

@@ -21,10 +21,12 @@ namespace {
 
 using ::testing::_;
 using ::testing::AtMost;
+using ::testing::DoAll;
 using ::testing::InSequence;
 using ::testing::Le;
 using ::testing::NiceMock;
 using ::testing::Return;
+using ::testing::SaveArg;
 
 constexpr int kEpoll = 100;
 constexpr int kWake = 101;
@@ -122,6 +124,22 @@ TEST_F(OwnerTest, KeepsQuietAboutReadinessThatItsOwnReadUsedUp) {
     expect_completed(next, COMPLETION_PORT_EPOLL_EPOLLIN, COMPLETION_PORT_RESULT_OK, 3);
 }
 
+// Spec: CP-READ-8, CP-ONCE-1
+TEST_F(OwnerTest, AReadThatEndsAtAMebibyteWithoutARegistrationLetsTheNextOneTry) {
+    EXPECT_CALL(kernel_, receive(kSocket, _, _, _))
+        .WillOnce(Return(kMebibyte))
+        .WillOnce(Return(-EAGAIN))
+        .WillOnce(Return(5));
+    Operation& large = add_read(kSocket, 2 * kMebibyte);
+    advance_all();
+    expect_completed(large, COMPLETION_PORT_EPOLL_EPOLLIN, COMPLETION_PORT_RESULT_OK,
+                     static_cast<int32_t>(kMebibyte));
+    // Nothing watches the socket, so no edge will tell of the next bytes.
+    Operation& next = add_read(kSocket);
+    advance_all();
+    expect_completed(next, COMPLETION_PORT_EPOLL_EPOLLIN, COMPLETION_PORT_RESULT_OK, 5);
+}
+
 // Spec: CP-STALE-3
 TEST_F(OwnerTest, DropsEventsOfEarlierIncarnations) {
     add_read(kSocket);
@@ -182,6 +200,58 @@ TEST_F(OwnerTest, TheSweepEndsWhatWaitsForAReusedNumber) {
     EXPECT_EQ(completed(), nullptr);
     owner_.sweep();
     expect_completed(old, COMPLETION_PORT_CLOSING, COMPLETION_PORT_RESULT_ABANDONED, -1);
+}
+
+// Spec: CP-STALE-2
+TEST_F(OwnerTest, TheSweepEndsWhatWaitsForANumberThatCannotBeRegisteredAnyMore) {
+    // The number names a file by now; or something else, and the user's watches are used up.
+    struct {
+        int descriptor;
+        int refusal;
+    } const cases[] = {{kSocket, EPERM}, {kOther, ENOSPC}};
+    for (const auto& reused : cases) {
+        EXPECT_CALL(kernel_, epoll_ctl(kEpoll, EPOLL_CTL_ADD, reused.descriptor, _, _))
+            .WillOnce(Return(0))
+            .WillOnce(Return(-reused.refusal));
+        EXPECT_CALL(kernel_, epoll_ctl(kEpoll, EPOLL_CTL_DEL, reused.descriptor, _, _));
+        Operation& old = add_read(reused.descriptor);
+        advance_all();
+        owner_.sweep();
+        EXPECT_EQ(completed(), nullptr);
+        owner_.sweep();
+        expect_completed(old, COMPLETION_PORT_CLOSING, COMPLETION_PORT_RESULT_ABANDONED, -1);
+    }
+}
+
+// Spec: CP-RMASYNC-1, CP-STALE-2
+TEST_F(OwnerTest, ARemovalDuringTheQuestionToTheKernelEndsTheAddThatJoins) {
+    Operation& old = add_read(kSocket);
+    advance_all();
+    EXPECT_CALL(kernel_, epoll_ctl(kEpoll, EPOLL_CTL_DEL, kSocket, _, _));
+    // Another thread removes the socket inside the very call that says that the number was reused.
+    EXPECT_CALL(kernel_, epoll_ctl(kEpoll, EPOLL_CTL_ADD, kSocket, _, _)).WillOnce([this] {
+        socket(kSocket).word += SocketWord::kGenerationOne;
+        return 0;
+    });
+    Operation& joining = add_read(kSocket);
+    advance_all();
+    expect_completed(old, COMPLETION_PORT_CLOSING, COMPLETION_PORT_RESULT_ABANDONED, -1);
+    expect_completed(joining, COMPLETION_PORT_CLOSING, COMPLETION_PORT_RESULT_ABANDONED, -1);
+}
+
+// Spec: CP-RMASYNC-1, CP-STALE-2
+TEST_F(OwnerTest, ARemovalDuringTheRegistrationEndsTheAddThatMetTheNewDescriptor) {
+    Operation& old = add_read(kSocket);
+    advance_all();
+    EXPECT_CALL(kernel_, epoll_ctl(kEpoll, EPOLL_CTL_DEL, kSocket, _, _));
+    EXPECT_CALL(kernel_, epoll_ctl(kEpoll, EPOLL_CTL_MOD, kSocket, _, _)).WillOnce([this] {
+        socket(kSocket).word += SocketWord::kGenerationOne;
+        return -ENOENT;
+    });
+    Operation& write = add(kSocket, Direction::kWrite, 64);
+    advance_all();
+    expect_completed(old, COMPLETION_PORT_CLOSING, COMPLETION_PORT_RESULT_ABANDONED, -1);
+    expect_completed(write, COMPLETION_PORT_CLOSING, COMPLETION_PORT_RESULT_ABANDONED, -1);
 }
 
 // Spec: CP-READY-4, CP-STALE-2
@@ -255,6 +325,21 @@ TEST_F(OwnerTest, ALongSendIsCutToo) {
     EXPECT_EQ(completed(), nullptr);
     advance_all();
     EXPECT_NE(completed(), nullptr);
+}
+
+// Spec: CP-WRITE-1
+TEST_F(OwnerTest, AMessageThatTheKernelTakesInPartsIsNeverReadBeyondItsEnd) {
+    ON_CALL(kernel_, socket_type(kSocket)).WillByDefault(Return(SOCK_SEQPACKET));
+    const void* first = nullptr;
+    const void* second = nullptr;
+    InSequence in_order;
+    EXPECT_CALL(kernel_, send(kSocket, _, 8)).WillOnce(DoAll(SaveArg<1>(&first), Return(3)));
+    EXPECT_CALL(kernel_, send(kSocket, _, 5)).WillOnce(DoAll(SaveArg<1>(&second), Return(5)));
+    Operation& write = add(kSocket, Direction::kWrite, 8);
+    advance_all();
+    expect_completed(write, COMPLETION_PORT_EPOLL_EPOLLOUT, COMPLETION_PORT_RESULT_OK, 8);
+    EXPECT_EQ(first, write.buffer);
+    EXPECT_EQ(second, write.buffer + 3);
 }
 
 TEST_F(OwnerTest, ACallThatASignalInterruptedIsMadeAgain) {

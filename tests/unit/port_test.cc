@@ -19,6 +19,7 @@ namespace cport {
 namespace {
 
 using ::testing::_;
+using ::testing::AtMost;
 using ::testing::DoAll;
 using ::testing::InSequence;
 using ::testing::Ne;
@@ -29,7 +30,29 @@ using ::testing::SaveArg;
 constexpr int kEpoll = 100;
 constexpr int kWake = 101;
 constexpr int kSocket = 7;
+constexpr int kOther = 8;
 constexpr int kBeyondTheTable = 1 << 24;
+
+// One read of kOther after another, each added in the callback of the one before.
+struct Loop {
+    COMPLETION_PORT_HANDLE port;
+    char byte;
+
+    int add() {
+        COMPLETION_PORT_INGRESS_DATA data{};
+        data.epoll_op = EPOLLIN;
+        data.socket = kOther;
+        data.event_callback = on_complete;
+        data.event_callback_ctx = this;
+        data.buffer_data = {&byte, 1};
+        return completion_port_add(port, &data);
+    }
+    static void on_complete(void* context, COMPLETION_PORT_EPOLL_ACTION, COMPLETION_PORT_RESULT,
+                            int32_t) {
+        // Refused once the port is ending, which ends the loop.
+        static_cast<Loop*>(context)->add();
+    }
+};
 
 class PortOnMocks : public ::testing::Test {
  protected:
@@ -199,6 +222,55 @@ TEST_F(PortOnMocks, TheKernelIsAskedAtLeastEvery64Completions) {
     EXPECT_EQ(callbacks_, kAdds);
     EXPECT_LE(most_at_once, 64);
     completion_port_dec_ref(port);
+}
+
+// Spec: CP-STALE-2
+TEST_F(PortOnMocks, AWorkerThatNeverSleepsStillSweeps) {
+    constexpr int kRoundsMax = 1000;
+    COMPLETION_PORT_HANDLE port = create();
+    ON_CALL(kernel_, receive(kSocket, _, _, _)).WillByDefault(Return(-EAGAIN));
+    ON_CALL(kernel_, receive(kOther, _, _, _)).WillByDefault(Return(1));
+    // Registered once; the second time nothing is registered any more: the number was closed.
+    EXPECT_CALL(kernel_, epoll_ctl(kEpoll, EPOLL_CTL_ADD, kSocket, _, _))
+        .WillOnce(Return(0))
+        .WillOnce(Return(-EBADF));
+    EXPECT_CALL(kernel_, epoll_ctl(kEpoll, EPOLL_CTL_DEL, kSocket, _, _)).Times(AtMost(1));
+    ASSERT_EQ(add_read(port, kSocket), 0);
+    Loop loop{port, 0};
+    ASSERT_EQ(loop.add(), 0);
+
+    int64_t now_ns = 0;
+    ON_CALL(clock_, now_ns()).WillByDefault([&now_ns] { return now_ns += 2'000'000'000; });
+    int rounds = 0;
+    int ended_while_busy = 0;
+    EXPECT_CALL(kernel_, epoll_wait(kEpoll, _, _, 0))
+        .WillRepeatedly([&](int, struct epoll_event*, int, int) {
+            if (++rounds == kRoundsMax || callbacks_ != 0) {
+                ended_while_busy = callbacks_;
+                completion_port_shutdown(port);
+            }
+            return 0;
+        });
+    EXPECT_CALL(kernel_, epoll_wait(kEpoll, _, _, Ne(0))).Times(0);
+    run_worker();
+    EXPECT_EQ(ended_while_busy, 1);
+    EXPECT_EQ(callbacks_, 1);
+    completion_port_dec_ref(port);
+}
+
+// Spec: CP-BAD-10
+TEST_F(PortOnMocks, AddsOfClosedNumbersDoNotMakeTheTableGrow) {
+    COMPLETION_PORT_HANDLE port = create();
+    ASSERT_EQ(add_read(port, kSocket), 0);
+    const int64_t held = counting_.holdings().memory_blocks;
+    ON_CALL(kernel_, descriptor_kind(_)).WillByDefault(Return(-EBADF));
+    for (int number = 1000; number < kBeyondTheTable; number += kBeyondTheTable / 64) {
+        EXPECT_EQ(add_read(port, number), -EBADF);
+    }
+    EXPECT_EQ(counting_.holdings().memory_blocks, held);
+    EXPECT_CALL(threads_, join(_)).WillOnce([this](pthread_t) { run_worker(); });
+    completion_port_dec_ref(port);
+    EXPECT_EQ(callbacks_, 1);
 }
 
 // Spec: CP-BAD-9, CP-BAD-10
