@@ -193,7 +193,7 @@ TEST_P(ReadinessTest, EventfdAndTimerfd) {
 // Spec: CP-READY-5
 TEST_P(ReadinessTest, TerminalAndItsHangUp) {
     Descriptor& master = keep(Descriptor(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)));
-    ASSERT_GE(master.get(), 0);
+    if (master.get() < 0) GTEST_SKIP() << "no pseudo-terminals here: /dev/pts is not mounted";
     ASSERT_EQ(::grantpt(master.get()), 0);
     ASSERT_EQ(::unlockpt(master.get()), 0);
     char name[128] = {};
