@@ -20,7 +20,6 @@ namespace cport {
 namespace {
 
 using ::testing::_;
-using ::testing::AtMost;
 using ::testing::DoAll;
 using ::testing::InSequence;
 using ::testing::Le;
