@@ -4,7 +4,9 @@ include(CMakePackageConfigHelpers)
 set(cmake_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/completionport")
 
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/api/completionport"
-        DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.h")
+        DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.h"
+        # What the sources of the mock library alone include.
+        REGEX "/testing/(capture_state|kind_rules|sized_structure|submission_rules)\\.h$" EXCLUDE)
 install(TARGETS completionport EXPORT completionport
         LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 install(EXPORT completionport NAMESPACE completionport:: DESTINATION "${cmake_package_dir}"

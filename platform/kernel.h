@@ -2,7 +2,10 @@
 #pragma once
 
 #include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 
@@ -15,9 +18,12 @@ enum class DescriptorKind : uint8_t {
     kOther,            // pipe, eventfd, timerfd, terminal, device
 };
 
+// What operations on files care about.
+enum class FileKind : uint8_t { kNone, kRegular, kDirectory, kBlockDevice };
+
 // Every call returns a count, a descriptor or 0, or a negative errno. None of them touches the
-// caller's errno contractually, none raises a signal, and none blocks but `epoll_wait` and
-// `futex_wait`.
+// caller's errno contractually, none raises a signal, and none blocks but `epoll_wait`, the futex
+// waits, and, where they say so, those on files.
 class Kernel {
  public:
     virtual ~Kernel() = default;
@@ -25,9 +31,9 @@ class Kernel {
     virtual int epoll_create() = 0;
     virtual int epoll_ctl(int epoll, int operation, int descriptor, uint32_t events,
                           uint64_t data) = 0;
-    // timeout_ms < 0 waits for ever.
+    // timeout_ns < 0 waits for ever.
     virtual int epoll_wait(int epoll, struct epoll_event* events, int events_max,
-                           int timeout_ms) = 0;
+                           int64_t timeout_ns) = 0;
     virtual int eventfd_create() = 0;
     virtual int eventfd_signal(int eventfd) = 0;
     virtual int close(int descriptor) = 0;
@@ -49,8 +55,67 @@ class Kernel {
     // MSG_DONTWAIT | MSG_NOSIGNAL.
     virtual int64_t send(int descriptor, const void* buffer, size_t length) = 0;
 
+    // What follows, up to the futex calls, a kernel may lack: -ENOSYS.
+
+    // 1 where its descriptor says so (O_NONBLOCK), else 0.
+    virtual int is_non_blocking(int /*descriptor*/) { return -ENOSYS; }
+    // SO_ERROR, which this clears, as a negative errno.
+    virtual int take_socket_error(int /*descriptor*/) { return -ENOSYS; }
+    // The new descriptor, with SOCK_CLOEXEC beside `flags`. Blocks if the listener does.
+    virtual int accept(int /*listener*/, struct sockaddr* /*address*/, uint32_t* /*address_length*/,
+                       int /*flags*/) {
+        return -ENOSYS;
+    }
+    // Blocks if the descriptor does.
+    virtual int connect(int /*descriptor*/, const struct sockaddr* /*address*/,
+                        uint32_t /*address_length*/) {
+        return -ENOSYS;
+    }
+    virtual int shutdown(int /*descriptor*/, int /*how*/) { return -ENOSYS; }
+    // MSG_DONTWAIT | MSG_CMSG_CLOEXEC beside `flags`.
+    virtual int64_t receive_message(int /*descriptor*/, struct msghdr* /*message*/, int /*flags*/) {
+        return -ENOSYS;
+    }
+    // MSG_DONTWAIT | MSG_NOSIGNAL beside `flags`.
+    virtual int64_t send_message(int /*descriptor*/, const struct msghdr* /*message*/,
+                                 int /*flags*/) {
+        return -ENOSYS;
+    }
+    // Of what is no socket, without blocking. -EINVAL: a blocking descriptor of a file that has no
+    // other way.
+    virtual int64_t read_now(int /*descriptor*/, const struct iovec* /*parts*/, int /*count*/) {
+        return -ENOSYS;
+    }
+    virtual int64_t write_now(int /*descriptor*/, const struct iovec* /*parts*/, int /*count*/) {
+        return -ENOSYS;
+    }
+    // Blocks if the socket does.
+    virtual int64_t send_file(int /*descriptor*/, int /*file*/, int64_t /*offset*/,
+                              size_t /*length*/) {
+        return -ENOSYS;
+    }
+
+    // The kind as a FileKind, or -EBADF.
+    virtual int file_kind(int /*descriptor*/) { return -ENOSYS; }
+    // Of a file, from `offset` on; its position stays. Waits for the device, unless `at_once`:
+    // -EAGAIN or -EOPNOTSUPP where it would have to.
+    virtual int64_t read_at(int /*descriptor*/, const struct iovec* /*parts*/, int /*count*/,
+                            int64_t /*offset*/, bool /*at_once*/) {
+        return -ENOSYS;
+    }
+    // Waits for the device. On a thread that blocks SIGXFSZ.
+    virtual int64_t write_at(int /*descriptor*/, const struct iovec* /*parts*/, int /*count*/,
+                             int64_t /*offset*/) {
+        return -ENOSYS;
+    }
+    // Waits for the device. `data_only`: as fdatasync.
+    virtual int sync_file(int /*descriptor*/, bool /*data_only*/) { return -ENOSYS; }
+
     // Sleeps while *word == expected; may return early.
     virtual int futex_wait(const uint32_t* word, uint32_t expected) = 0;
+    // As above, but gives up with -ETIMEDOUT at `deadline_ns` (CLOCK_MONOTONIC; INT64_MAX: never).
+    virtual int futex_wait_until(const uint32_t* word, uint32_t expected, int64_t deadline_ns) = 0;
+    virtual int futex_wake_one(const uint32_t* word) = 0;
     virtual int futex_wake_all(const uint32_t* word) = 0;
 };
 

@@ -4,6 +4,7 @@
 #include "platform/clock.h"
 #include "platform/kernel.h"
 #include "platform/memory.h"
+#include "platform/ring.h"
 #include "platform/threads.h"
 
 namespace cport::platform {
@@ -13,6 +14,7 @@ struct Platform {
     Threads& threads;
     Memory& memory;
     Clock& clock;
+    Rings* rings = nullptr;  // nullptr: a machine without
 };
 
 }  // namespace cport::platform

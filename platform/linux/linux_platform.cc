@@ -1,5 +1,6 @@
 #include "platform/linux/linux_platform.h"
 
+#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include <new>
 
 #include "platform/linux/linux_kernel.h"
+#include "platform/linux/linux_ring.h"
 
 namespace cport::platform {
 namespace {
@@ -23,7 +25,7 @@ constexpr int kSynchronousFaults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, 
 
 class LinuxThreads final : public Threads {
  public:
-    int start(pthread_t* thread, const char* name, Body body, void* argument) override {
+    int start(pthread_t* thread, const char* name, int cpu, Body body, void* argument) override {
         auto* start = static_cast<Start*>(std::malloc(sizeof(Start)));
         if (start == nullptr) return -ENOMEM;
         *start = Start{body, argument, name};
@@ -33,7 +35,7 @@ class LinuxThreads final : public Threads {
         sigfillset(&blocked);
         for (const int fault : kSynchronousFaults) sigdelset(&blocked, fault);
         pthread_sigmask(SIG_SETMASK, &blocked, &previous);
-        const int error = pthread_create(thread, nullptr, &LinuxThreads::enter, start);
+        const int error = create(thread, cpu, start);
         pthread_sigmask(SIG_SETMASK, &previous, nullptr);
         if (error != 0) {
             std::free(start);
@@ -57,6 +59,24 @@ class LinuxThreads final : public Threads {
         void* argument;
         const char* name;
     };
+
+    static int create(pthread_t* thread, int cpu, Start* start) {
+        cpu_set_t cpus;
+        CPU_ZERO(&cpus);
+        const bool as_process =
+            cpu == kProcessCpus && ::sched_getaffinity(::getpid(), sizeof(cpus), &cpus) == 0;
+        if (cpu < 0 && !as_process) {
+            return pthread_create(thread, nullptr, &LinuxThreads::enter, start);
+        }
+        if (cpu >= CPU_SETSIZE) return EINVAL;
+        if (cpu >= 0) CPU_SET(static_cast<size_t>(cpu), &cpus);
+        pthread_attr_t attributes;
+        pthread_attr_init(&attributes);
+        int error = pthread_attr_setaffinity_np(&attributes, sizeof(cpus), &cpus);
+        if (error == 0) error = pthread_create(thread, &attributes, &LinuxThreads::enter, start);
+        pthread_attr_destroy(&attributes);
+        return error;
+    }
 
     static void* enter(void* argument) {
         const Start start = *static_cast<Start*>(argument);
@@ -133,7 +153,8 @@ Value& immortal() {
 
 const Platform& linux_platform() {
     static const Platform platform{immortal<LinuxKernel>(), immortal<LinuxThreads>(),
-                                   immortal<LinuxMemory>(), immortal<LinuxClock>()};
+                                   immortal<LinuxMemory>(), immortal<LinuxClock>(),
+                                   &immortal<LinuxRings>()};
     return platform;
 }
 

@@ -26,7 +26,7 @@ int read_form(const COMPLETION_PORT_INGRESS_DATA& data, AddRequest& request) {
             request.direction = Direction::kWrite;
             break;
         case EPOLLRDHUP:
-            request.direction = Direction::kHangup;
+            request.direction = Direction::kWatch;
             break;
         default:
             return -EINVAL;
@@ -34,7 +34,7 @@ int read_form(const COMPLETION_PORT_INGRESS_DATA& data, AddRequest& request) {
     const EPOLL_BUFFER_DATA& bytes = data.buffer_data;
     const bool has_buffer = bytes.buffer != nullptr;
     if (data.event_callback == nullptr || has_buffer != (bytes.length != 0) ||
-        bytes.length > INT32_MAX || (has_buffer && request.direction == Direction::kHangup)) {
+        bytes.length > INT32_MAX || (has_buffer && request.direction == Direction::kWatch)) {
         return -EINVAL;
     }
     if (data.socket < 0) return -EBADF;
@@ -50,9 +50,10 @@ int read_form(const COMPLETION_PORT_INGRESS_DATA& data, AddRequest& request) {
 
 }  // namespace
 
-COMPLETION_PORT_HANDLE create_handle(const platform::Platform& platform) {
+COMPLETION_PORT_HANDLE create_handle(const platform::Platform& platform,
+                                     const PortOptions& options) {
     int error = 0;
-    Port* port = Port::create(platform, error);
+    Port* port = Port::create(platform, options, error);
     if (port == nullptr) errno = -error;
     return to_handle(port);
 }

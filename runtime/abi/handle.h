@@ -13,6 +13,7 @@ inline COMPLETION_PORT_HANDLE to_handle(Port* port) {
 }
 
 // A port over a machine of the caller's choice. NULL with errno set on failure.
-COMPLETION_PORT_HANDLE create_handle(const platform::Platform& platform);
+COMPLETION_PORT_HANDLE create_handle(const platform::Platform& platform,
+                                     const PortOptions& options = {});
 
 }  // namespace cport

@@ -3,6 +3,13 @@
 #include <cerrno>
 
 namespace cport {
+namespace {
+
+constexpr int64_t kYield_ns = 1'000'000;
+constexpr uint32_t kEdges = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+
+}  // namespace
+
 EpollEngine::~EpollEngine() {
     if (wake_descriptor_ >= 0) kernel_.close(wake_descriptor_);
     if (epoll_ >= 0) kernel_.close(epoll_);
@@ -17,8 +24,7 @@ int EpollEngine::open() {
     return kernel_.epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_descriptor_, EPOLLIN | EPOLLET, kWakeName);
 }
 
-int EpollEngine::control(int operation, const Socket& socket, bool output) {
-    const uint32_t events = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET | (output ? EPOLLOUT : 0u);
+int EpollEngine::control(int operation, const Socket& socket, uint32_t events) {
     return kernel_.epoll_ctl(epoll_, operation, socket.descriptor, events, name_of(socket));
 }
 
@@ -26,25 +32,49 @@ int EpollEngine::watch(Socket& socket, bool output) {
     const bool watched = socket.has(kWatched);
     const bool watched_out = socket.has(kWatchedOut);
     if (watched && (watched_out || !output)) return 0;
-    int error = control(watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, socket, output);
-    // Left over from a number that was closed while a duplicate kept the file open.
-    if (error == -EEXIST) error = control(EPOLL_CTL_MOD, socket, output);
+    const uint32_t events = kEdges | (output ? EPOLLOUT : 0u);
+    const int error = enlist(socket, events);
     if (error == 0) socket.set(kWatched | (output ? kWatchedOut : 0u));
     return error;
 }
 
+int EpollEngine::keep_name(Socket& socket) {
+    if (socket.is_registered()) return 0;
+    const int error = enlist(socket, EPOLLET);
+    if (error == 0) socket.set(kNamed);
+    return error;
+}
+
+int EpollEngine::enlist(const Socket& socket, uint32_t events) {
+    if (socket.is_registered()) return control(EPOLL_CTL_MOD, socket, events);
+    const int error = control(EPOLL_CTL_ADD, socket, events);
+    // Left over from a number that was closed while a duplicate kept the file open.
+    return error == -EEXIST ? control(EPOLL_CTL_MOD, socket, events) : error;
+}
+
 void EpollEngine::unwatch(Socket& socket) {
-    if (!socket.has(kWatched)) return;
+    if (!socket.is_registered()) return;
     // Fails if the caller has closed the descriptor already, and then there is nothing to undo.
     kernel_.epoll_ctl(epoll_, EPOLL_CTL_DEL, socket.descriptor, 0, 0);
-    socket.clear(kWatched | kWatchedOut);
+    socket.clear(kWatched | kWatchedOut | kNamed);
 }
 
 bool EpollEngine::still_names(Socket& socket) {
     // Unlike MOD, an ADD that is refused does not rearm the registration, and so makes no edge.
-    const int error = control(EPOLL_CTL_ADD, socket, socket.has(kWatchedOut));
+    const int error = control(EPOLL_CTL_ADD, socket, kEdges);
     // Whatever else it says (EPERM: a file; ENOSPC), the number is not registered.
     return error == -EEXIST;
+}
+
+int EpollEngine::control_source(int operation, int descriptor, uint32_t index,
+                                uint32_t generation) {
+    const uint64_t name = (uint64_t{generation} << 32) | Edge::kSourceName | index;
+    return kernel_.epoll_ctl(epoll_, operation, descriptor, EPOLLIN | EPOLLET, name);
+}
+
+void EpollEngine::unwatch_source(int descriptor) {
+    // Fails if the caller has closed the descriptor already, and then there is nothing to undo.
+    kernel_.epoll_ctl(epoll_, EPOLL_CTL_DEL, descriptor, 0, 0);
 }
 
 void EpollEngine::wake() {
@@ -58,7 +88,7 @@ void EpollEngine::await_wakes(int64_t wakes_owed) {
     // The threads in question have one instruction to go. Sleeping lets them run, whatever their
     // priority.
     while (wakes_.load(std::memory_order_acquire) < wakes_owed) {
-        kernel_.epoll_wait(epoll_, events_.data(), kEventsMax, 1);
+        kernel_.epoll_wait(epoll_, events_.data(), kEventsMax, kYield_ns);
     }
 }
 

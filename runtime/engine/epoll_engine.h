@@ -14,9 +14,14 @@ namespace cport {
 
 // What the kernel holds of a socket: its number and its incarnation, never a pointer.
 struct Edge {
-    int descriptor;
+    int descriptor;  // negative: of a source
     uint32_t generation;
     uint32_t events;
+
+    bool of_source() const { return descriptor < 0; }
+    uint32_t source_index() const { return static_cast<uint32_t>(descriptor) & ~kSourceName; }
+
+    static constexpr uint32_t kSourceName = 1u << 31;
 };
 
 class EpollEngine {
@@ -37,15 +42,30 @@ class EpollEngine {
     // Readiness that already holds counts as an edge. -ENOENT: the number was closed and reused
     // since it was registered.
     int watch(Socket& socket, bool output);
+    // Registers the number, so that `still_names` can tell, but for no edges; the peer's hang-up
+    // and errors are reported all the same. 0 or a negative errno.
+    int keep_name(Socket& socket);
     void unwatch(Socket& socket);
-    // Whether a watched number still names what was registered. If not, the number may be
+    // Whether a registered number still names what was registered. If not, the number may be
     // registered for what it names now, until `unwatch`.
     bool still_names(Socket& socket);
 
+    // A source's descriptor, whose edges bear its slot and generation. Any thread: 0 or a negative
+    // errno.
+    int watch_source(int descriptor, uint32_t index, uint32_t generation) {
+        return control_source(EPOLL_CTL_ADD, descriptor, index, generation);
+    }
+    // Readiness that holds counts as an edge from here on.
+    int ask_source(int descriptor, uint32_t index, uint32_t generation) {
+        return control_source(EPOLL_CTL_MOD, descriptor, index, generation);
+    }
+    // Any thread.
+    void unwatch_source(int descriptor);
+
     // Waits, and hands each edge on. A negative timeout waits for ever.
     template <typename Sink>
-    int wait(int timeout_ms, Sink&& sink) {
-        const int count = kernel_.epoll_wait(epoll_, events_.data(), kEventsMax, timeout_ms);
+    int wait(int64_t timeout_ns, Sink&& sink) {
+        const int count = kernel_.epoll_wait(epoll_, events_.data(), kEventsMax, timeout_ns);
         for (int i = 0; i < count; ++i) {
             const struct epoll_event event = events_[static_cast<size_t>(i)];
             if (event.data.u64 == kWakeName) continue;
@@ -55,8 +75,13 @@ class EpollEngine {
         return count;
     }
 
+    // Readable while there are events to fetch.
+    int descriptor() const { return epoll_; }
+
     // Any thread: ends the wait under way, or the next one.
     void wake();
+    // Any thread: how many so far.
+    uint64_t wakes() const { return static_cast<uint64_t>(wakes_.load(std::memory_order_relaxed)); }
     // The owner: waits until `wakes_owed` wakes have come in all, so that nobody is inside `wake`.
     void await_wakes(int64_t wakes_owed);
 
@@ -66,7 +91,10 @@ class EpollEngine {
     static uint64_t name_of(const Socket& socket) {
         return (uint64_t{socket.generation} << 32) | static_cast<uint32_t>(socket.descriptor);
     }
-    int control(int operation, const Socket& socket, bool output);
+    int control(int operation, const Socket& socket, uint32_t events);
+    // ADD, or MOD where something is registered already.
+    int enlist(const Socket& socket, uint32_t events);
+    int control_source(int operation, int descriptor, uint32_t index, uint32_t generation);
 
     platform::Kernel& kernel_;
     int epoll_ = -1;

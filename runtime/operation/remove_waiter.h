@@ -1,4 +1,4 @@
-// A thread that waits inside remove, outside every callback.
+// Threads that wait inside remove and its like, outside every callback.
 #pragma once
 
 #include <atomic>
@@ -12,15 +12,18 @@ namespace cport {
 struct Socket;
 
 // Lives on the stack of the thread that waits, so that remove needs no memory.
-class RemoveWaiter : public Task {
+class Waiter : public Task {
  public:
-    // `remover` is what the socket's word counts for this thread.
-    RemoveWaiter(Socket& removed, uint64_t remover)
-        : Task(TaskKind::kRemoveWaiter), socket(removed), counted(remover) {}
+    using Task::Task;
 
     void wait(platform::Kernel& kernel) {
         // Acquire pairs with signal: what the socket's callbacks did is seen.
         while (done_.load(std::memory_order_acquire) == 0) kernel.futex_wait(word(), 0);
+    }
+
+    bool done() const { return done_.load(std::memory_order_acquire) != 0; }
+    void wait_until(platform::Kernel& kernel, int64_t deadline_ns) {
+        if (!done()) kernel.futex_wait_until(word(), 0, deadline_ns);
     }
 
     // After the store the waiter may be gone; waking then only names an address.
@@ -30,14 +33,21 @@ class RemoveWaiter : public Task {
         kernel.futex_wake_all(address);
     }
 
-    Socket& socket;
-    const uint64_t counted;
-
  private:
     const uint32_t* word() const { return reinterpret_cast<const uint32_t*>(&done_); }
 
     std::atomic<uint32_t> done_ = 0;
     static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
+};
+
+class RemoveWaiter : public Waiter {
+ public:
+    // `remover` is what the socket's word counts for this thread.
+    RemoveWaiter(Socket& removed, uint64_t remover)
+        : Waiter(TaskKind::kRemoveWaiter), socket(removed), counted(remover) {}
+
+    Socket& socket;
+    const uint64_t counted;
 };
 
 }  // namespace cport

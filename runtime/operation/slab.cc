@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <new>
 
+#include "runtime/port/log.h"
+
 namespace cport {
 namespace {
 
@@ -11,9 +13,12 @@ constexpr size_t kChunkBytes = sizeof(Operation) * Slab::kChunkSlots;
 
 }  // namespace
 
-Slab::Slab(platform::Memory& memory, uint32_t slots_max)
+Slab::Slab(platform::Memory& memory, uint32_t slots_max, uint32_t number, WorkerLog* log)
     : memory_(memory),
-      chunks_max_((std::min(slots_max, kSlotsMax) + kChunkSlots - 1) / kChunkSlots) {}
+      chunks_max_((std::min(slots_max, kSlotsMax) + kChunkSlots - 1) / kChunkSlots),
+      first_slot_(number << kNumberShift),
+      own_free_max_(std::min(kOwnFreeMax, chunks_max_ * kChunkSlots / 4)),
+      log_(log) {}
 
 Slab::~Slab() {
     for (auto& entry : chunks_) {
@@ -51,7 +56,7 @@ void Slab::push_shared(Operation* first, Operation* last) {
     uint64_t head = shared_.load(std::memory_order_relaxed);
     do {
         last->next_free.store(index_of(head), std::memory_order_relaxed);
-    } while (!shared_.compare_exchange_weak(head, next_head(head, first->slot + 1),
+    } while (!shared_.compare_exchange_weak(head, next_head(head, index_in_slab(*first) + 1),
                                             std::memory_order_release, std::memory_order_relaxed));
 }
 
@@ -65,11 +70,12 @@ int Slab::grow() {
     auto* chunk = static_cast<Operation*>(memory);
     const uint32_t base = chunk_count_ * kChunkSlots;
     for (uint32_t i = 0; i < kChunkSlots; ++i) {
-        auto* slot = new (chunk + i) Operation(base + i);
+        auto* slot = new (chunk + i) Operation(first_slot_ + base + i);
         if (i + 1 < kChunkSlots) slot->next_free.store(base + i + 2, std::memory_order_relaxed);
     }
     chunks_[chunk_count_].store(chunk, std::memory_order_release);
-    ++chunk_count_;
+    if (++chunk_count_ == chunks_max_) full_.store(true, std::memory_order_relaxed);
+    allocated_.store(chunk_count_ * kChunkSlots, std::memory_order_relaxed);
     push_shared(chunk, chunk + kChunkSlots - 1);
     return 0;
 }
@@ -78,39 +84,57 @@ Operation* Slab::take(int& error) {
     for (;;) {
         if (Operation* slot = pop_shared()) return slot;
         error = grow();
-        if (error != 0) return nullptr;
+        if (error == 0) continue;
+        wanted_.store(true, std::memory_order_relaxed);
+        if (log_ != nullptr) log_->slot_refused(error, slots_max());
+        return nullptr;
     }
 }
 
-Operation* Slab::take_as_owner(int& error) {
-    if (own_free_ == nullptr) return take(error);
-    Operation* slot = own_free_;
-    own_free_ = static_cast<Operation*>(slot->next);
-    --own_free_count_;
+Operation* Slab::take_shared_as_owner(int& error) {
+    Operation* slot = take(error);
+    if (slot != nullptr) ++from_shared_;
     return slot;
 }
 
-void Slab::release_as_owner(Operation* operation) {
-    operation->next = own_free_;
-    own_free_ = operation;
-    if (++own_free_count_ % kLookPeriod != 0) return;
-    const bool others_have_none = index_of(shared_.load(std::memory_order_relaxed)) == 0;
-    if (others_have_none || own_free_count_ > kOwnFreeMax) give_back_half();
+void Slab::look_after_others() {
+    wanted_.store(false, std::memory_order_relaxed);
+    if (others_have_none() || own_free_count_ > own_free_max_) {
+        give_back((own_free_count_ + 1) / 2);
+    }
 }
 
-void Slab::release(Operation* operation) { push_shared(operation, operation); }
+void Slab::rest_as_owner() {
+    const bool others_may_lack = others_have_none() || full_.load(std::memory_order_relaxed);
+    if (own_free_count_ > 0 && others_may_lack) give_back(own_free_count_);
+}
 
-void Slab::give_back_half() {
+void Slab::release(Operation* operation) {
+    operation->enter(Stage::kIdle);
+    operation->begin_generation();
+    push_shared(operation, operation);
+}
+
+Operation* Slab::find(uint64_t id) const {
+    const uint32_t index = static_cast<uint32_t>(id) - 1 - first_slot_;
+    if (index >= kSlotsMax) return nullptr;
+    Operation* chunk = chunks_[index / kChunkSlots].load(std::memory_order_acquire);
+    if (chunk == nullptr) return nullptr;
+    Operation* operation = chunk + index % kChunkSlots;
+    return operation->id() == id ? operation : nullptr;
+}
+
+void Slab::give_back(uint32_t count) {
     Operation* first = own_free_;
     Operation* last = first;
-    const uint32_t count = own_free_count_ / 2;
     for (uint32_t i = 1; i < count; ++i) {
         auto* next = static_cast<Operation*>(last->next);
-        last->next_free.store(next->slot + 1, std::memory_order_relaxed);
+        last->next_free.store(index_in_slab(*next) + 1, std::memory_order_relaxed);
         last = next;
     }
     own_free_ = static_cast<Operation*>(last->next);
     own_free_count_ -= count;
+    from_shared_ -= int64_t{count};
     push_shared(first, last);
 }
 

@@ -1,7 +1,9 @@
 // What the port knows of one descriptor number. One cache line, which lives as long as its port.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 #include "runtime/operation/operation.h"
@@ -10,7 +12,8 @@
 namespace cport {
 
 // The part of a socket that every thread reads, in one word: which incarnation of the number this
-// is, whether adds are refused, and how many adds of other threads are on their way to the owner.
+// is, whether adds are refused, and how many adds of other threads are on their way to the owner,
+// operations on files among them until they are complete.
 struct SocketWord {
     static constexpr uint64_t kPendingOne = 1;
     static constexpr uint64_t kPendingMask = (uint64_t{1} << 20) - 1;
@@ -20,6 +23,8 @@ struct SocketWord {
     static constexpr uint64_t kRemoving = uint64_t{1} << 28;
     static constexpr uint64_t kKindKnown = uint64_t{1} << 29;
     static constexpr uint64_t kIsSocket = uint64_t{1} << 30;
+    // An operation on a file came to it: no kind is known of files, but somebody may wait.
+    static constexpr uint64_t kUsedAsFile = uint64_t{1} << 31;
     static constexpr int kGenerationShift = 32;
     static constexpr uint64_t kGenerationOne = uint64_t{1} << kGenerationShift;
 
@@ -29,6 +34,11 @@ struct SocketWord {
     static bool is_socket(uint64_t word) { return (word & kIsSocket) != 0; }
     static bool adds_under_way(uint64_t word) { return (word & kPendingMask) != 0; }
     static bool removal_awaited(uint64_t word) { return (word & kRemoverMask) != 0; }
+    // Whether the owner may add whatever it likes: a socket, and no removal under way.
+    static bool takes_any_add(uint64_t word) {
+        return (word & (kRemoving | kRemoverMask | kKindKnown | kIsSocket)) ==
+               (kKindKnown | kIsSocket);
+    }
     static bool removers_full(uint64_t word) { return (word & kRemoverMask) == kRemoverMask; }
     // No add ever came to this number.
     static bool never_used(uint64_t word) { return word == kGenerationOne; }
@@ -40,11 +50,11 @@ struct SocketWord {
 
 // Flags of the owner.
 enum SocketFlags : uint32_t {
-    kWatched = 1u << 0,        // registered with epoll
-    kWatchedOut = 1u << 1,     // ... for EPOLLOUT too
-    kTryRead = 1u << 2,        // a read may succeed: try it
-    kTryWrite = 1u << 3,       // a write may succeed: try it
-    kTryHangup = 1u << 4,      // look for the peer's end
+    kTryRead = 1u << 0,        // a read may succeed: try it
+    kTryWrite = 1u << 1,       // a write may succeed: try it
+    kTryWatch = 1u << 2,       // what is watched for may hold: look
+    kWatched = 1u << 3,        // registered with epoll
+    kWatchedOut = 1u << 4,     // ... for EPOLLOUT too
     kNeverDrained = 1u << 5,   // urgent data or a hang-up was seen: a short read proves nothing
     kReadSinceEdge = 1u << 6,  // a read took bytes: the next edge may be theirs
     kUnexplained = 1u << 7,    // an edge came that no read of ours explains
@@ -55,7 +65,34 @@ enum SocketFlags : uint32_t {
     kReady = 1u << 12,           // on the ready list
     kRemovalWaiting = 1u << 13,  // a removal waits for adds that are under way
     kWaitedLong = 1u << 14,      // was waiting at the last sweep
+    kWatchesAll = 1u << 15,      // watched for more than the peer's end
+    kReadsMayHold = 1u << 16,    // kTryRead was cleared by what is no read of bytes
+    kNamed = 1u << 17,           // registered with epoll, for no edges
+    // On the ring. What has come back holds its result until its socket advances.
+    kReadWithKernel = 1u << 18,
+    kWriteWithKernel = 1u << 19,
+    kReadCameBack = 1u << 20,
+    kWriteCameBack = 1u << 21,
+    kDrained = 1u << 22,    // the last receive came short
+    kFilesAway = 1u << 23,  // what is under way may be with the threads for files
 };
+
+constexpr int kWriteErrorShift = 24;
+constexpr uint32_t kFlagsMask = (1u << kWriteErrorShift) - 1;
+
+constexpr uint32_t try_flag_of(Direction direction) {
+    return uint32_t{kTryRead} << static_cast<uint32_t>(direction);
+}
+static_assert(try_flag_of(Direction::kWatch) == kTryWatch);
+
+// Of reads and writes.
+constexpr uint32_t with_kernel_flag_of(Direction direction) {
+    return uint32_t{kReadWithKernel} << static_cast<uint32_t>(direction);
+}
+constexpr uint32_t came_back_flag_of(Direction direction) {
+    return uint32_t{kReadCameBack} << static_cast<uint32_t>(direction);
+}
+static_assert(came_back_flag_of(Direction::kWrite) == kWriteCameBack);
 
 // As a task it is the notice that its generation moved.
 struct alignas(64) Socket : Task {
@@ -63,28 +100,33 @@ struct alignas(64) Socket : Task {
 
     // All threads.
     std::atomic<bool> notice_posted = false;
+    std::atomic<uint8_t> owner = 0;  // the worker, from 1; 0: none yet. Once set it stays.
     // The owner's from here on, but for `word`.
-    uint8_t read_error = 0;   // the kept errno of a stream
-    uint8_t write_error = 0;  // as above, or EPIPE
+    uint8_t read_error = 0;  // the kept errno of a stream
     const int32_t descriptor;
     std::atomic<uint64_t> word = SocketWord::kGenerationOne;
-    OperationQueue reads;
-    OperationQueue writes;
-    OperationQueue hangups;
+    std::array<OperationQueue, kDirections> queues;
     uint32_t generation = 0;  // which incarnation the owner's part describes
-    uint32_t flags = 0;
+    uint32_t flags = 0;       // the highest byte is the kept errno of writes
     Socket* next_ready = nullptr;
 
     bool has(uint32_t any_of) const { return (flags & any_of) != 0; }
     void set(uint32_t bits) { flags |= bits; }
     void clear(uint32_t bits) { flags &= ~bits; }
+    // As read_error, or EPIPE.
+    int write_error() const { return static_cast<int>(flags >> kWriteErrorShift); }
+    void set_write_error(int error) {
+        flags = (flags & kFlagsMask) | (static_cast<uint32_t>(error) << kWriteErrorShift);
+    }
     bool is_socket() const { return SocketWord::is_socket(word.load(std::memory_order_relaxed)); }
-    bool waits() const { return !reads.empty() || !writes.empty() || !hangups.empty(); }
+    OperationQueue& queue(Direction direction) { return queues[static_cast<size_t>(direction)]; }
+    bool is_registered() const { return has(kWatched | kNamed); }
+    bool waits() const { return !queues[0].empty() || !queues[1].empty() || !queues[2].empty(); }
 
     // Whether one of its operations should be tried now.
     bool can_advance() const {
-        return (has(kTryRead) && !reads.empty()) || (has(kTryWrite) && !writes.empty()) ||
-               (has(kTryHangup) && !hangups.empty());
+        return (has(kTryRead) && !queues[0].empty()) || (has(kTryWrite) && !queues[1].empty()) ||
+               (has(kTryWatch) && !queues[2].empty());
     }
 };
 

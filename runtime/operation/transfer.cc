@@ -7,58 +7,14 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "runtime/operation/fields.h"
+#include "runtime/operation/outcome.h"
+
 namespace cport {
 namespace {
 
 // POLLNVAL: no such descriptor.
 constexpr uint32_t kPollInvalid = 0x20;
-
-template <typename Call>
-auto uninterrupted(Call&& call) {
-    for (;;) {
-        const auto result = call();
-        if (result != -EINTR) return result;
-    }
-}
-
-// Whether the kernel says this once, of the connection itself. The rest concerns the one call.
-bool ends_connection(int error) {
-    switch (error) {
-        case ENOMEM:
-        case ENOBUFS:
-        case EFAULT:
-        case EINVAL:
-        case ENOTCONN:
-        case EDESTADDRREQ:
-        case EISCONN:
-        case EMSGSIZE:
-        case EOPNOTSUPP:
-        case EACCES:
-        case EPERM:
-        case EBADF:
-        case ENOTSOCK:
-        case EPIPE:
-            return false;
-        default:
-            return true;
-    }
-}
-
-void fail(Operation& operation, int error) {
-    const bool gone = error == ECONNRESET || error == EPIPE;
-    operation.complete(operation.own_action(),
-                       gone ? COMPLETION_PORT_RESULT_ABANDONED : COMPLETION_PORT_RESULT_ERROR,
-                       operation.transferred > 0 ? static_cast<int32_t>(operation.transferred) : -1,
-                       error);
-}
-
-void succeed(Operation& operation, int32_t amount) {
-    operation.complete(operation.own_action(), COMPLETION_PORT_RESULT_OK, amount);
-}
-
-void succeed_with_bytes(Operation& operation) {
-    succeed(operation, static_cast<int32_t>(operation.transferred));
-}
 
 }  // namespace
 
@@ -67,14 +23,32 @@ void Transfer::abandon(Operation& operation) {
         succeed_with_bytes(operation);  // received bytes are never dropped
         return;
     }
-    operation.complete(
-        COMPLETION_PORT_CLOSING, COMPLETION_PORT_RESULT_ABANDONED,
-        operation.transferred > 0 ? static_cast<int32_t>(operation.transferred) : -1);
+    operation.complete(COMPLETION_PORT_CLOSING, COMPLETION_PORT_RESULT_ABANDONED,
+                       bytes_before_failure(operation),
+                       operation.kind == TaskKind::kAdd ? 0 : ECANCELED);
 }
 
-Step Transfer::advance(Socket& socket, Operation& operation) {
+void Transfer::cut_off(Operation& operation, int error) {
+    if (operation.direction == Direction::kRead && operation.transferred > 0) {
+        succeed_with_bytes(operation);
+        return;
+    }
+    operation.complete(
+        operation.own_action(),
+        error == ECANCELED ? COMPLETION_PORT_RESULT_ABANDONED : COMPLETION_PORT_RESULT_ERROR,
+        bytes_before_failure(operation), error);
+}
+
+Step Transfer::advance_any(Socket& socket, Operation& operation) {
+    // Adds, receives and sends are most of what comes.
+    if (operation.record_kind > COMPLETION_PORT_KIND_SEND) [[unlikely]]
+        return advance_other(socket, operation);
     if (operation.readiness_only()) return check_readiness(socket, operation);
     if (!socket.has(kTypeKnown)) {
+        if (operation.kind == TaskKind::kSubmission && !socket.is_socket()) {
+            return operation.direction == Direction::kWrite ? write_parts(socket, operation)
+                                                            : read_parts(socket, operation);
+        }
         const int error = learn_type(socket);
         if (error != 0) {
             fail(operation, error);
@@ -83,6 +57,42 @@ Step Transfer::advance(Socket& socket, Operation& operation) {
     }
     if (operation.direction == Direction::kWrite) return write(socket, operation);
     return socket.has(kStream) ? read(socket, operation) : read_message(socket, operation);
+}
+
+Step Transfer::advance_other(Socket& socket, Operation& operation) {
+    // A removal that the owner has yet to hear of makes the word say that it is no socket: only
+    // vectors and receives from pools may be of something else.
+    const bool may_be_other = operation.record_kind == COMPLETION_PORT_KIND_RECEIVE_VECTOR ||
+                              operation.record_kind == COMPLETION_PORT_KIND_SEND_VECTOR ||
+                              operation.record_kind == COMPLETION_PORT_KIND_RECEIVE_POOLED;
+    if (!socket.has(kTypeKnown) && (socket.is_socket() || !may_be_other)) {
+        const int error = learn_type(socket);
+        if (error != 0) {
+            fail(operation, error);
+            return Step::kCompleted;
+        }
+    }
+    switch (operation.record_kind) {
+        case COMPLETION_PORT_KIND_ACCEPT:
+            return accept_goes_on(operation) ? Step::kAccepting : accept(socket, operation);
+        case COMPLETION_PORT_KIND_CONNECT:
+            return connect(socket, operation);
+        case COMPLETION_PORT_KIND_SHUTDOWN:
+            return shutdown(socket, operation);
+        case COMPLETION_PORT_KIND_RECEIVE_VECTOR:
+            return read_parts(socket, operation);
+        case COMPLETION_PORT_KIND_SEND_VECTOR:
+            return write_parts(socket, operation);
+        case COMPLETION_PORT_KIND_RECEIVE_MESSAGE:
+            return receive_message(socket, operation);
+        case COMPLETION_PORT_KIND_SEND_MESSAGE:
+            return send_message(socket, operation);
+        case COMPLETION_PORT_KIND_RECEIVE_POOLED:
+            return receive_goes_on(operation) ? Step::kReceiving
+                                              : receive_pooled(socket, operation);
+        default:
+            return send_file(socket, operation);
+    }
 }
 
 int Transfer::learn_type(Socket& socket) {
@@ -99,15 +109,6 @@ int Transfer::learn_type(Socket& socket) {
     return 0;
 }
 
-int64_t Transfer::receive(const Socket& socket, Operation& operation, uint32_t chunk) {
-    // MSG_TRUNC gives a message's real length; on TCP it would throw bytes away.
-    const int flags = socket.has(kStream) ? 0 : MSG_TRUNC;
-    return uninterrupted([&] {
-        return kernel_.receive(socket.descriptor, operation.buffer + operation.transferred, chunk,
-                               flags);
-    });
-}
-
 int64_t Transfer::send(const Socket& socket, const Operation& operation, uint32_t chunk) {
     return uninterrupted([&] {
         return kernel_.send(socket.descriptor, operation.buffer + operation.transferred, chunk);
@@ -118,28 +119,11 @@ int Transfer::poll(const Socket& socket, uint32_t events) {
     return uninterrupted([&] { return kernel_.poll_now(socket.descriptor, events); });
 }
 
-Step Transfer::read(Socket& socket, Operation& operation) {
-    const uint32_t chunk = std::min(operation.remaining(), kRoundBytesMax);
-    const int64_t count = receive(socket, operation, chunk);
-    if (count < 0) return read_failed(socket, operation, static_cast<int>(-count));
-    socket.set(kReadSinceEdge);
-    socket.clear(kUnexplained);
-    if (count == 0) return read_ended(socket, operation);
-
-    operation.transferred += static_cast<uint32_t>(count);
-    const bool came_short = count < chunk;
-    if (!came_short && operation.remaining() > 0) return Step::kPaused;
-    // Only a watched TCP socket without urgent data promises an edge for whatever comes after a
-    // short read.
-    if (came_short && socket.has(kTcp) && socket.has(kWatched) && !socket.has(kNeverDrained)) {
-        socket.clear(kTryRead);
-    }
-    succeed_with_bytes(operation);
-    return Step::kCompleted;
+Step Transfer::read_message(Socket& socket, Operation& operation) {
+    return have_read_message(socket, operation, receive(socket, operation, operation.length));
 }
 
-Step Transfer::read_message(Socket& socket, Operation& operation) {
-    const int64_t count = receive(socket, operation, operation.length);
+Step Transfer::have_read_message(Socket& socket, Operation& operation, int64_t count) {
     if (count < 0) return read_failed(socket, operation, static_cast<int>(-count));
     socket.set(kReadSinceEdge);
     socket.clear(kUnexplained);
@@ -154,6 +138,12 @@ Step Transfer::read_message(Socket& socket, Operation& operation) {
 }
 
 Step Transfer::read_ended(Socket& socket, Operation& operation) {
+    // A send that came back from the ring may have been told why, and is not yet heard.
+    if (socket.has(kStream) && socket.has(kWriteCameBack) && socket.read_error == 0) {
+        const int error = -socket.queue(Direction::kWrite).front()->error;
+        const bool told = error > 0 && !begins_again(-error) && ends_connection(error);
+        if (told) socket.read_error = static_cast<uint8_t>(error);
+    }
     if (operation.transferred > 0) {
         succeed_with_bytes(operation);
     } else if (socket.read_error != 0) {
@@ -183,13 +173,12 @@ Step Transfer::read_failed(Socket& socket, Operation& operation, int error) {
         }
         if (!socket.has(kUnexplained)) return Step::kBlocked;
         socket.clear(kUnexplained);
+        if (operation.kind == TaskKind::kSubmission) return Step::kBlocked;
         succeed(operation, -1);
         return Step::kCompleted;
     }
     if (socket.has(kStream) && ends_connection(error)) {
-        // What was kept first stays.
-        if (socket.read_error == 0) socket.read_error = static_cast<uint8_t>(error);
-        if (socket.write_error == 0) socket.write_error = static_cast<uint8_t>(error);
+        keep_error(socket, error);
     }
     if (operation.transferred > 0) {
         succeed_with_bytes(operation);  // data first; the next read meets the error
@@ -200,13 +189,16 @@ Step Transfer::read_failed(Socket& socket, Operation& operation, int error) {
 }
 
 Step Transfer::write(Socket& socket, Operation& operation) {
-    if (socket.write_error != 0) {
-        fail(operation, socket.write_error);
+    if (socket.write_error() != 0) {
+        fail(operation, socket.write_error());
         return Step::kCompleted;
     }
     const uint32_t chunk = socket.has(kStream) ? std::min(operation.remaining(), kRoundBytesMax)
                                                : operation.remaining();
-    const int64_t count = send(socket, operation, chunk);
+    return have_written(socket, operation, send(socket, operation, chunk));
+}
+
+Step Transfer::have_written(Socket& socket, Operation& operation, int64_t count) {
     if (count < 0) return write_failed(socket, operation, static_cast<int>(-count));
 
     operation.transferred += static_cast<uint32_t>(count);
@@ -228,7 +220,7 @@ Step Transfer::write_failed(Socket& socket, Operation& operation, int error) {
         }
         // EPIPE ends writing only. After part of a send was lost no later one may follow it.
         if (ends_connection(error) || error == EPIPE || operation.transferred > 0) {
-            socket.write_error = static_cast<uint8_t>(error);
+            socket.set_write_error(error);
         }
     }
     fail(operation, error);
@@ -264,13 +256,25 @@ Step Transfer::check_readiness(Socket& socket, Operation& operation) {
     return Step::kCompleted;
 }
 
-bool Transfer::peer_ended(Socket& socket, int& error) {
-    const int found = poll(socket, EPOLLRDHUP);
-    const auto events = static_cast<uint32_t>(found);
-    error = found < 0 ? -found : ((events & kPollInvalid) != 0 ? EBADF : 0);
+uint32_t Transfer::look(Socket& socket, uint32_t events, int& error) {
+    const int found = poll(socket, events);
+    const auto bits = static_cast<uint32_t>(found);
+    error = found < 0 ? -found : ((bits & kPollInvalid) != 0 ? EBADF : 0);
+    return error == 0 ? bits : 0;
+}
+
+bool Transfer::watched_for(const Socket& socket, Operation& operation, uint32_t found) {
+    if (operation.kind == TaskKind::kSubmission) {
+        const uint32_t bits = found & (operation.watch_events | EPOLLERR | EPOLLHUP);
+        if (bits == 0) return false;
+        operation.complete(operation.own_action(), COMPLETION_PORT_RESULT_OK, bits);
+        return true;
+    }
     // A socket that was never connected says HUP; other descriptors have no other word for it.
     const uint32_t end_bits = socket.is_socket() ? EPOLLRDHUP : EPOLLHUP | EPOLLERR;
-    return error == 0 && (events & end_bits) != 0;
+    if ((found & end_bits) == 0) return false;
+    operation.complete(COMPLETION_PORT_EPOLL_EPOLLRDHUP, COMPLETION_PORT_RESULT_ABANDONED, -1);
+    return true;
 }
 
 }  // namespace cport

@@ -53,11 +53,21 @@ class Mailbox {
         return oldest;
     }
 
-    // The worker. False if there is mail.
+    // The worker.
+    bool has_mail() const { return head_.load(std::memory_order_relaxed) > kClosed; }
+    // The worker. False if there is mail. It may be asleep already.
     bool fall_asleep() {
-        slept_ = replace_empty_by(kSleeping);
-        return slept_;
+        uintptr_t head = kEmpty;
+        const bool asleep =
+            head_.compare_exchange_strong(head, kSleeping, std::memory_order_acq_rel,
+                                          std::memory_order_relaxed) ||
+            head == kSleeping;
+        // A wake is owed for each sleep that mail ended, until that mail is taken.
+        slept_ = slept_ || asleep;
+        return asleep;
     }
+    // The worker makes a wake itself.
+    void owe_wake() { ++wakes_owed_; }
     bool close() { return replace_empty_by(kClosed); }
 
     // The worker. How often a producer got kQueuedForSleeper so far.

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 
+#include "runtime/operation/fields.h"
 #include "runtime/operation/remove_waiter.h"
 
 namespace cport {
@@ -12,51 +13,20 @@ namespace {
 constexpr uint32_t kReadEdges = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 constexpr uint32_t kWriteEdges = EPOLLOUT | EPOLLHUP | EPOLLERR;
 constexpr uint32_t kHangupEdges = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
-constexpr uint32_t kFreshFlags = kTryRead | kTryWrite | kTryHangup;
-
-uint32_t try_flag_of(Direction direction) {
-    switch (direction) {
-        case Direction::kRead:
-            return kTryRead;
-        case Direction::kWrite:
-            return kTryWrite;
-        case Direction::kHangup:
-            break;
-    }
-    return kTryHangup;
-}
-
-OperationQueue& queue_of(Socket& socket, Direction direction) {
-    switch (direction) {
-        case Direction::kRead:
-            return socket.reads;
-        case Direction::kWrite:
-            return socket.writes;
-        case Direction::kHangup:
-            break;
-    }
-    return socket.hangups;
-}
+constexpr uint32_t kFreshFlags = kTryRead | kTryWrite | kTryWatch;
 
 Socket& socket_of(Task& task) {
     return task.kind == TaskKind::kRemoveWaiter ? static_cast<RemoveWaiter&>(task).socket
                                                 : *static_cast<Operation&>(task).socket;
 }
 
-void fail(Operation& operation, int error) {
-    operation.complete(operation.own_action(), COMPLETION_PORT_RESULT_ERROR,
-                       operation.transferred > 0 ? static_cast<int32_t>(operation.transferred) : -1,
-                       error);
-}
-
 }  // namespace
 
-void Owner::accept(Operation& operation) {
+void Owner::accept_late(Operation& operation) {
     Socket& socket = *operation.socket;
     catch_up(socket);
     if (ended_ || operation.socket_generation != socket.generation) {
-        Transfer::abandon(operation);
-        completed_.push(&operation);
+        abandon(operation);
         return;
     }
     enqueue(socket, operation);
@@ -66,7 +36,14 @@ void Owner::arrive(Operation& operation) {
     Socket& socket = *operation.socket;
     const uint64_t before =
         socket.word.fetch_sub(SocketWord::kPendingOne, std::memory_order_acq_rel);
-    accept(operation);
+    const bool cancelled = operation.is(Stage::kCancelled);
+    const int64_t deadline_ns = operation.kind == TaskKind::kSubmission ? operation.amount : 0;
+    accept_late(operation);
+    if (cancelled && operation.is(Stage::kWaiting)) {
+        cut_off(operation, ECANCELED);
+    } else if (deadline_ns != 0) {
+        set_deadline(operation, deadline_ns);
+    }
     if (socket.has(kRemovalWaiting) &&
         !SocketWord::adds_under_way(before - SocketWord::kPendingOne)) {
         release_waiting(socket);
@@ -75,28 +52,28 @@ void Owner::arrive(Operation& operation) {
 
 void Owner::enqueue(Socket& socket, Operation& operation) {
     const uint32_t try_flag = try_flag_of(operation.direction);
-    OperationQueue& queue = queue_of(socket, operation.direction);
-    if (!queue.empty() && socket.has(kWatched) && !socket.has(try_flag) &&
+    OperationQueue& queue = socket.queue(operation.direction);
+    if (!queue.empty() && socket.is_registered() && !socket.has(try_flag) &&
         !engine_.still_names(socket)) {
         if (!join_renewed(socket, operation)) return;
     }
     // Readiness is asked of the kernel, never answered from an edge of before.
-    if (operation.direction == Direction::kHangup ||
-        (queue.empty() && operation.readiness_only())) {
+    const bool asks_afresh = operation.readiness_only() || socket.has(kReadsMayHold);
+    if (operation.direction == Direction::kWatch || (queue.empty() && asks_afresh)) {
         socket.set(try_flag);
     }
+    operation.enter(Stage::kWaiting);
     queue.push(&operation);
     if (socket.can_advance()) make_ready(socket);
 }
 
-void Owner::catch_up(Socket& socket) {
-    const uint32_t generation = SocketWord::generation(socket.word.load(std::memory_order_acquire));
-    if (generation == socket.generation) return;
+void Owner::begin_generation(Socket& socket, uint32_t generation) {
     abandon_all(socket);
     engine_.unwatch(socket);
-    socket.flags = (socket.flags & (kReady | kRemovalWaiting)) | kFreshFlags;
+    socket.clear(~(uint32_t{kReady} | kRemovalWaiting | kFilesAway));
+    socket.set(kFreshFlags);
     socket.read_error = 0;
-    socket.write_error = 0;
+    socket.set_write_error(0);
     socket.generation = generation;
 }
 
@@ -105,8 +82,7 @@ bool Owner::join_renewed(Socket& socket, Operation& operation) {
         operation.socket_generation = socket.generation;
         return true;
     }
-    Transfer::abandon(operation);
-    completed_.push(&operation);
+    abandon(operation);
     return false;
 }
 
@@ -122,29 +98,30 @@ bool Owner::renew(Socket& socket) {
         next = SocketWord::next_generation(word) | (word & SocketWord::kIsSocket);
     } while (!socket.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
                                                 std::memory_order_relaxed));
+    ++renewals_;
     catch_up(socket);
     return true;
 }
 
 void Owner::abandon_queue(OperationQueue& queue) {
     while (!queue.empty()) {
-        Operation* operation = queue.pop();
-        Transfer::abandon(*operation);
-        completed_.push(operation);
+        abandon(*queue.pop());
     }
 }
 
 void Owner::abandon_all(Socket& socket) {
-    abandon_queue(socket.reads);
-    abandon_queue(socket.writes);
-    abandon_queue(socket.hangups);
+    if (ring_ != nullptr) recall_all(socket);
+    for (OperationQueue& queue : socket.queues) abandon_queue(queue);
+    if (socket.has(kFilesAway)) withdraw_files(&socket);
 }
 
 void Owner::end_socket(Socket& socket, Task& last) {
     catch_up(socket);
-    // An add that was accepted before is on its way: its callback comes first.
+    // An add that was accepted before is on its way: its callback comes first. A thread in remove
+    // waits for those that are with the threads for files.
     const bool pending = SocketWord::adds_under_way(socket.word.load(std::memory_order_acquire));
-    if (socket.has(kRemovalWaiting) || (pending && last.kind == TaskKind::kRemoval)) {
+    const bool waits = pending && (last.kind != TaskKind::kRemoveWaiter || socket.has(kFilesAway));
+    if (socket.has(kRemovalWaiting) || waits) {
         socket.set(kRemovalWaiting);
         waiting_.push(&last);
     } else {
@@ -164,18 +141,27 @@ void Owner::release_waiting(Socket& socket) {
 
 void Owner::end_all() {
     ended_ = true;
+    // Once for all sockets.
+    if (files_away_ != 0) withdraw_files(nullptr);
     table_.for_each(0, [this](Socket& socket) {
-        abandon_all(socket);
+        if (owns(socket)) abandon_all(socket);
         return true;
     });
+    // The timers are left, and the deadlines of what a thread for files has begun.
+    while (!wheel_.empty()) {
+        wheel_.advance(INT64_MAX, SIZE_MAX, [this](TimerEntry& entry) {
+            auto& operation = static_cast<Operation&>(entry);
+            if (!works_on_file(operation)) abandon(operation);
+        });
+    }
 }
 
 void Owner::on_edge(const Edge& edge) {
     Socket* socket = table_.find(edge.descriptor);
-    if (socket == nullptr || socket->generation != edge.generation) return;
+    if (socket == nullptr || !owns(*socket) || socket->generation != edge.generation) return;
     if ((edge.events & kReadEdges) != 0) socket->set(kTryRead);
     if ((edge.events & kWriteEdges) != 0) socket->set(kTryWrite);
-    if ((edge.events & kHangupEdges) != 0) socket->set(kTryHangup);
+    if ((edge.events & kHangupEdges) != 0 || socket->has(kWatchesAll)) socket->set(kTryWatch);
     if ((edge.events & (kHangupEdges | EPOLLPRI)) != 0) socket->set(kNeverDrained);
     if ((edge.events & EPOLLIN) != 0) {
         // The bytes that made this edge may have been taken by a read that did not wait for it.
@@ -186,98 +172,201 @@ void Owner::on_edge(const Edge& edge) {
     if (socket->can_advance()) make_ready(*socket);
 }
 
-void Owner::make_ready(Socket& socket) {
-    if (socket.has(kReady)) return;
-    socket.set(kReady);
-    socket.next_ready = nullptr;
-    (ready_head_ == nullptr ? ready_head_ : ready_tail_->next_ready) = &socket;
-    ready_tail_ = &socket;
-}
-
 void Owner::advance_next() {
     Socket& socket = *ready_head_;
     ready_head_ = socket.next_ready;
+    if (ready_head_ == nullptr) ready_tail_ = &ready_head_;
     socket.clear(kReady);
-    if (!socket.reads.empty()) advance(socket, socket.reads, kTryRead);
-    if (!socket.writes.empty()) advance(socket, socket.writes, kTryWrite);
-    if (!socket.hangups.empty()) advance_hangups(socket);
+    if (!socket.queue(Direction::kRead).empty()) advance(socket, Direction::kRead);
+    if (!socket.queue(Direction::kWrite).empty()) advance(socket, Direction::kWrite);
+    if (!socket.queue(Direction::kWatch).empty()) advance_watches(socket);
     if (socket.can_advance()) make_ready(socket);
 }
 
-void Owner::advance(Socket& socket, OperationQueue& queue, uint32_t try_flag) {
-    if (!socket.has(try_flag)) return;
-    Operation* operation = queue.front();
+void Owner::advance(Socket& socket, Direction direction) {
+    if (!socket.has(try_flag_of(direction))) return;
+    Operation* operation = socket.queue(direction).front();
+    if (ring_ != nullptr && rides(socket, *operation)) return;
     // poll(2) calls devices ready that epoll refuses; only epoll knows what can be waited for.
     if (!socket.is_socket() && !socket.has(kWatched)) {
-        const int error = engine_.watch(socket, operation->direction == Direction::kWrite);
+        const int error = watch(socket, direction == Direction::kWrite);
         if (error != 0) {
             fail(*operation, -error);
-            complete_head(socket, queue, try_flag);
+            complete_head(socket, direction);
             return;
         }
     }
     switch (transfer_.advance(socket, *operation)) {
         case Step::kCompleted:
-            complete_head(socket, queue, try_flag);
+            complete_head(socket, direction);
             break;
         case Step::kBlocked:
-            wait_for_edge(socket, queue, *operation);
+            wait_for_edge(socket, *operation);
+            break;
+        case Step::kAccepting:
+            accept_connections(socket, *operation);
+            break;
+        case Step::kReceiving:
+            receive_buffers(socket, *operation);
             break;
         case Step::kPaused:
             break;
     }
 }
 
-void Owner::complete_head(Socket& socket, OperationQueue& queue, uint32_t try_flag) {
-    Operation* operation = queue.pop();
-    completed_.push(operation);
-    Operation* next = queue.front();
-    if (next != nullptr && next->readiness_only()) socket.set(try_flag);
-    // The number was closed without remove: what is known of it is no longer true. A send that
-    // fails makes the reads try: of the same descriptor only.
-    const bool closed = operation->error == EBADF || operation->error == ENOTSOCK;
-    const bool reads_try = operation->direction == Direction::kWrite && operation->error != 0 &&
-                           !socket.reads.empty() && socket.has(kWatched);
-    if (closed || (reads_try && !engine_.still_names(socket))) renew(socket);
+void Owner::complete(Operation& operation) {
+    operation.enter(Stage::kIdle);
+    if (operation.is_set()) wheel_.remove(operation);
+    if (operation.record_kind == COMPLETION_PORT_KIND_RECEIVE_POOLED) leave_pool(operation);
+    completed_.push(&operation);
 }
 
-void Owner::wait_for_edge(Socket& socket, OperationQueue& queue, Operation& operation) {
+void Owner::abandon(Operation& operation) {
+    Transfer::abandon(operation);
+    complete(operation);
+}
+
+void Owner::complete_head(Socket& socket, Direction direction) {
+    completed_.push(settle_head(socket, direction));
+}
+
+Operation* Owner::settle_head(Socket& socket, Direction direction) {
+    OperationQueue& queue = socket.queue(direction);
+    Operation* operation = queue.pop();
+    operation->enter(Stage::kIdle);
+    if (operation->is_set()) wheel_.remove(*operation);
+    if (operation->record_kind == COMPLETION_PORT_KIND_RECEIVE_POOLED) leave_pool(*operation);
+    Operation* next = queue.front();
+    if (next != nullptr && next->readiness_only()) socket.set(try_flag_of(direction));
+    if (operation->error == 0) return operation;
+    // Nothing follows part of a send, nor a connect that the kernel has begun.
+    const bool begun =
+        operation->transferred > 0 || (operation->record_kind == COMPLETION_PORT_KIND_CONNECT &&
+                                       operation->watch_events == kConnectBegun);
+    const bool breaks_off = direction == Direction::kWrite && begun && socket.has(kStream);
+    if (breaks_off && socket.write_error() == 0) socket.set_write_error(operation->error);
+    // The number was closed without remove: what is known of it is no longer true. A send that
+    // fails makes the reads try: of the same descriptor only.
+    const bool closed = tells_closed(socket, *operation);
+    const bool reads_try = direction == Direction::kWrite &&
+                           !socket.queue(Direction::kRead).empty() && socket.is_registered();
+    if (closed || (reads_try && !engine_.still_names(socket))) renew(socket);
+    return operation;
+}
+
+bool Owner::tells_closed(Socket& socket, const Operation& operation) {
+    if (operation.error == ENOTSOCK) return true;
+    if (operation.error != EBADF) return false;
+    // Of files, EBADF also says that they were opened for the other direction.
+    if (operation.record_kind <= COMPLETION_PORT_KIND_SEND && socket.is_socket()) return true;
+    int error = 0;
+    transfer_.look(socket, 0, error);
+    return error == EBADF;
+}
+
+bool Owner::accept_inline(Operation& operation) {
+    Socket& socket = *operation.socket;
+    const Direction direction = operation.direction;
+    catch_up(socket);
+    // Nothing may overtake what was completed before and is still to be told.
+    const bool first = completed_.empty() && !ended_ && socket.is_socket() &&
+                       operation.socket_generation == socket.generation &&
+                       direction != Direction::kWatch && socket.queue(direction).empty() &&
+                       socket.has(try_flag_of(direction));
+    if (!first) {
+        accept(operation);
+        return false;
+    }
+    operation.enter(Stage::kWaiting);
+    socket.queue(direction).push_first(&operation);
+    switch (transfer_.advance(socket, operation)) {
+        case Step::kCompleted:
+            settle_head(socket, direction);
+            if (operation.result == COMPLETION_PORT_RESULT_OK) return true;
+            completed_.push(&operation);
+            break;
+        case Step::kBlocked:
+            wait_for_edge(socket, operation);
+            break;
+        case Step::kAccepting:
+        case Step::kReceiving:
+        case Step::kPaused:
+            make_ready(socket);
+            break;
+    }
+    return false;
+}
+
+int Owner::watch(Socket& socket, bool output) {
+    const int error = engine_.watch(socket, output);
+    if ((error == -ENOSPC || error == -ENOMEM) && log_ != nullptr) [[unlikely]] {
+        log_->watch_failed(socket.descriptor, error);
+    }
+    return error;
+}
+
+void Owner::wait_for_edge(Socket& socket, Operation& operation) {
+    const Direction direction = operation.direction;
+    if (ring_ != nullptr && start(socket, operation)) return;
     const bool reads = operation.direction == Direction::kRead;
     // After the peer's end many callers close without remove: the number may be another's by now.
     const bool reused =
         reads && socket.has(kWatched) && socket.has(kNeverDrained) && !engine_.still_names(socket);
-    const int error = reused ? -ENOENT : engine_.watch(socket, !reads);
+    const int error = reused ? -ENOENT : watch(socket, !reads);
     if (error == 0) return;
     if (error == -ENOENT) {
         // The number was closed and reused; this operation has just met the new descriptor.
-        queue.pop();
-        if (join_renewed(socket, operation)) enqueue(socket, operation);
+        move_to_renewed(socket, operation);
         return;
     }
     // No edge will come: the next operation must try for itself.
-    const uint32_t try_flag = try_flag_of(operation.direction);
-    socket.set(try_flag);
+    socket.set(try_flag_of(direction));
     fail(operation, -error);
-    complete_head(socket, queue, try_flag);
+    complete_head(socket, direction);
 }
 
-void Owner::advance_hangups(Socket& socket) {
-    if (!socket.has(kTryHangup)) return;
-    socket.clear(kTryHangup);
-    // Before the look, so that no edge falls between.
-    int error = -engine_.watch(socket, false);
-    const bool ended = error == 0 && transfer_.peer_ended(socket, error);
-    if (error == 0 && !ended) return;
-    while (!socket.hangups.empty()) {
-        Operation* operation = socket.hangups.pop();
-        if (error != 0) {
-            fail(*operation, error);
-        } else {
-            operation->complete(COMPLETION_PORT_EPOLL_EPOLLRDHUP, COMPLETION_PORT_RESULT_ABANDONED,
-                                -1);
+void Owner::move_to_renewed(Socket& socket, Operation& operation) {
+    socket.queue(operation.direction).pop();
+    operation.enter(Stage::kIdle);
+    if (join_renewed(socket, operation)) enqueue(socket, operation);
+}
+
+void Owner::advance_watches(Socket& socket) {
+    if (!socket.has(kTryWatch)) return;
+    socket.clear(kTryWatch);
+    OperationQueue& watches = socket.queue(Direction::kWatch);
+    OperationQueue waiting;
+    uint32_t events = EPOLLRDHUP;
+    while (!watches.empty()) {
+        Operation* operation = watches.pop();
+        if (operation->record_kind == COMPLETION_PORT_KIND_SHUTDOWN) {
+            transfer_.advance(socket, *operation);
+            complete(*operation);
+            continue;
         }
-        completed_.push(operation);
+        events |= operation->watch_events;
+        waiting.push(operation);
     }
+    if (waiting.empty()) return;
+    // Before the look, so that no edge falls between.
+    int error = -watch(socket, (events & EPOLLOUT) != 0);
+    if (error == ENOENT) {
+        // The number was closed and reused. Who watches what cannot be told apart.
+        watches = waiting;
+        renew(socket);
+        return;
+    }
+    const uint32_t found = error == 0 ? transfer_.look(socket, events, error) : 0;
+    while (!waiting.empty()) {
+        Operation* operation = waiting.pop();
+        if (error != 0) fail(*operation, error);
+        if (error != 0 || Transfer::watched_for(socket, *operation, found)) {
+            complete(*operation);
+        } else {
+            watches.push(operation);
+        }
+    }
+    events == EPOLLRDHUP || watches.empty() ? socket.clear(kWatchesAll) : socket.set(kWatchesAll);
     if (error == EBADF) renew(socket);
 }
 
@@ -285,13 +374,16 @@ void Owner::sweep() {
     int looked_at = 0;
     int asked = 0;
     sweep_from_ = table_.for_each(sweep_from_, [&](Socket& socket) {
-        if (!socket.waits() || !socket.has(kWatched)) {
+        if (!owns(socket)) return true;
+        if (!socket.waits() || !socket.is_registered()) {
             socket.clear(kWaitedLong);
         } else if (!socket.has(kWaitedLong)) {
             socket.set(kWaitedLong);
         } else {
             ++asked;
-            if (!engine_.still_names(socket)) renew(socket);
+            if (!engine_.still_names(socket) && renew(socket) && log_ != nullptr) {
+                log_->found_closed(socket.descriptor);
+            }
         }
         return ++looked_at < kSweepSocketsMax && asked < kSweepQuestionsMax;
     });

@@ -6,35 +6,109 @@
 
 #include "platform/platform.h"
 #include "runtime/engine/epoll_engine.h"
+#include "runtime/engine/uring_engine.h"
 #include "runtime/operation/operation.h"
+#include "runtime/operation/slab.h"
 #include "runtime/operation/socket.h"
 #include "runtime/operation/task.h"
 #include "runtime/operation/transfer.h"
 #include "runtime/port/descriptor_table.h"
+#include "runtime/port/log.h"
+#include "runtime/timer/timer_wheel.h"
 
 namespace cport {
+
+class FilePool;
 
 class Owner {
  public:
     // One sweep looks at this many sockets, and asks the kernel about this many.
     static constexpr int kSweepSocketsMax = 4096;
     static constexpr int kSweepQuestionsMax = 256;
+    // A listener accepts at most this many connections a round.
+    static constexpr int kRoundAcceptsMax = 64;
+    // What is read of files at once in a round is at most so many bytes.
+    static constexpr uint32_t kRoundFileBytesMax = 1u << 20;
+    // A socket takes at most this many buffers of a pool a round.
+    static constexpr int kRoundBuffersMax = 64;
 
-    Owner(platform::Kernel& kernel, EpollEngine& engine, DescriptorTable& table,
-          TaskList& completed)
-        : engine_(engine), transfer_(kernel), table_(table), completed_(completed) {}
+    // `number` is what the sockets of this owner bear.
+    Owner(uint8_t number, platform::Kernel& kernel, EpollEngine& engine, DescriptorTable& table,
+          Slab& slab, TaskList& completed, int64_t now_ns, WorkerLog* log = nullptr)
+        : number_(number),
+          kernel_(kernel),
+          engine_(engine),
+          transfer_(kernel),
+          table_(table),
+          slab_(slab),
+          completed_(completed),
+          wheel_(now_ns),
+          log_(log) {}
+
+    // From here on the kernel gets operations by way of `ring`; nullptr: by system calls.
+    void use(UringEngine* ring) { ring_ = ring; }
 
     // An operation of this thread's own.
-    void accept(Operation& operation);
+    void accept(Operation& operation) {
+        Socket& socket = *operation.socket;
+        if (ended_ || operation.socket_generation != socket.generation) [[unlikely]] {
+            accept_late(operation);
+            return;
+        }
+        OperationQueue& queue = socket.queue(operation.direction);
+        if (queue.empty() && socket.has(try_flag_of(operation.direction))) {
+            operation.enter(Stage::kWaiting);
+            queue.push_first(&operation);
+            make_ready(socket);
+        } else {
+            enqueue(socket, operation);
+        }
+    }
     // One that came through the mailbox.
     void arrive(Operation& operation);
 
+    // Before the first operation on a file.
+    void use_files(FilePool& files) { files_ = &files; }
+    // Takes an operation on a file, and hears that one is back.
+    void arrive_file(Operation& operation);
+    void file_done(Operation& operation);
+    // As arrive_file. True: it succeeded and holds its completion, which nobody else will tell.
+    bool accept_file_inline(Operation& operation);
+    // Whether operations are with the threads for files.
+    bool has_files_away() const { return files_away_ != 0; }
+    void begin_round() { file_bytes_left_ = kRoundFileBytesMax; }
+
+    // As accept, but tries at once. True: it succeeded and holds its completion, which nobody else
+    // will tell.
+    bool accept_inline(Operation& operation);
+    // Gives an operation that was accepted a deadline.
+    void set_deadline(Operation& operation, int64_t deadline_ns);
+    // A timer, whose `amount` is when it expires.
+    void accept_timer(Operation& timer);
+    // 0, or -ENOENT: it is not waiting any more.
+    int cancel(uint64_t id);
+    // 0, -ENOENT, or -EINVAL: it is no timer.
+    int move_timer(uint64_t id, int64_t expires_ns);
+    // Ends what has run out of time, at most so many. True: there may be more.
+    bool expire(int64_t now_ns, size_t entries_max);
+    bool has_deadlines() const { return !wheel_.empty(); }
+    int64_t next_deadline_ns() const { return wheel_.next_deadline_ns(); }
+    size_t deadlines() const { return wheel_.size(); }
+    // Descriptors found closed without remove so far.
+    uint64_t renewals() const { return renewals_; }
+
     // Ends what the socket's earlier incarnations left.
-    void catch_up(Socket& socket);
+    void catch_up(Socket& socket) {
+        const uint32_t generation =
+            SocketWord::generation(socket.word.load(std::memory_order_acquire));
+        if (generation != socket.generation) begin_generation(socket, generation);
+    }
     // As catch_up; then `last` joins the completed tasks behind the socket's callbacks.
     void end_socket(Socket& socket, Task& last);
 
     void on_edge(const Edge& edge);
+    // What the ring has to say of the operation that it was given under this name.
+    void on_result(uint64_t name, int32_t result);
 
     bool has_ready() const { return ready_head_ != nullptr; }
     // One step of the socket that has waited longest.
@@ -50,6 +124,8 @@ class Owner {
     bool removal_waits() const { return !waiting_.empty(); }
 
  private:
+    void begin_generation(Socket& socket, uint32_t generation);
+    void accept_late(Operation& operation);
     void enqueue(Socket& socket, Operation& operation);
     // The number was closed and reused: the next incarnation begins here.
     // False: a removal came first; what was accepted before it is over.
@@ -60,22 +136,79 @@ class Owner {
     void abandon_queue(OperationQueue& queue);
     void release_waiting(Socket& socket);
 
-    void make_ready(Socket& socket);
-    void advance(Socket& socket, OperationQueue& queue, uint32_t try_flag);
-    void advance_hangups(Socket& socket);
-    // Registers for edges after `operation`, the head of `queue`, was blocked.
-    void wait_for_edge(Socket& socket, OperationQueue& queue, Operation& operation);
-    void complete_head(Socket& socket, OperationQueue& queue, uint32_t try_flag);
+    void make_ready(Socket& socket) {
+        if (socket.has(kReady)) return;
+        socket.set(kReady);
+        socket.next_ready = nullptr;
+        *ready_tail_ = &socket;
+        ready_tail_ = &socket.next_ready;
+    }
+    void advance(Socket& socket, Direction direction);
+    void advance_watches(Socket& socket);
+    // owner_ring.cc. Moves the head of a queue on by way of the ring. False: it is to be tried
+    // here.
+    bool rides(Socket& socket, Operation& operation);
+    // Hands the head of a queue to the kernel. False: the kernel cannot have it.
+    bool start(Socket& socket, Operation& operation);
+    // Applies what the ring gave back.
+    Step have_back(Socket& socket, Operation& operation);
+    // When it returns the kernel does not have the operation. True: it holds its completion.
+    bool recall(Socket& socket, Operation& operation);
+    void recall_all(Socket& socket);
+    // Takes the head of a queue, which has met a new descriptor, to that one's incarnation.
+    void move_to_renewed(Socket& socket, Operation& operation);
+    // Drives an accept that goes on, at the head of its queue.
+    void accept_connections(Socket& socket, Operation& operation);
+    // The same of a receive from a pool.
+    void receive_buffers(Socket& socket, Operation& operation);
+    // A receive from a pool is complete: it draws no more.
+    static void leave_pool(const Operation& operation);
+    // As the engine does; a failure of the engine's own goes to the log.
+    int watch(Socket& socket, bool output);
+    // Registers for edges after `operation`, the head of its queue, was blocked.
+    void wait_for_edge(Socket& socket, Operation& operation);
+    // Whether the error of an operation says that its descriptor was closed.
+    bool tells_closed(Socket& socket, const Operation& operation);
+    void complete_head(Socket& socket, Direction direction);
+    // Takes the completed head off its queue, and sees to what its completion tells of the socket.
+    Operation* settle_head(Socket& socket, Direction direction);
+    void complete(Operation& operation);
+    void abandon(Operation& operation);
+    // Ends one that waits, with ECANCELED or ETIMEDOUT.
+    void cut_off(Operation& operation, int error);
+    // True: it has succeeded already.
+    bool begin_file(Operation& operation);
+    void complete_file(Operation& operation);
+    void count_out_file(Socket& socket);
+    // Of what no thread has begun: of a socket, or, with nullptr, of all.
+    void withdraw_files(const Socket* socket);
+    void cut_off_file(Operation& operation, int error);
+    Operation* find_waiting(uint64_t id) const;
+    void fire(Operation& timer, int64_t now_ns);
 
+    bool owns(const Socket& socket) const {
+        return socket.owner.load(std::memory_order_relaxed) == number_;
+    }
+
+    const uint8_t number_;
+    platform::Kernel& kernel_;
     EpollEngine& engine_;
     Transfer transfer_;
     DescriptorTable& table_;
+    Slab& slab_;
     TaskList& completed_;
+    TimerWheel wheel_;
+    UringEngine* ring_ = nullptr;
     TaskList waiting_;  // kRemoval and kRemoveWaiter of sockets with kRemovalWaiting
     bool ended_ = false;
     Socket* ready_head_ = nullptr;
-    Socket* ready_tail_ = nullptr;
+    Socket** ready_tail_ = &ready_head_;
     int sweep_from_ = 0;
+    FilePool* files_ = nullptr;
+    uint32_t files_away_ = 0;
+    uint32_t file_bytes_left_ = kRoundFileBytesMax;
+    WorkerLog* const log_;  // nullptr: none
+    uint64_t renewals_ = 0;
 };
 
 }  // namespace cport

@@ -4,54 +4,131 @@
 #include <new>
 
 #include "runtime/check.h"
+#include "runtime/port/port_templates.h"
 
 namespace cport {
+namespace {
 
-Port* Port::create(const platform::Platform& platform, int& error) {
-    void* memory = platform.memory.allocate(sizeof(Port), alignof(Port));
+void log_not_created(const PortOptions& options, int error) {
+    Log(options).write(COMPLETION_PORT_LOG_ERROR, "cannot be created (errno %d)", -error);
+}
+
+}  // namespace
+
+Port* Port::create(const platform::Platform& platform, const PortOptions& options, int& error) {
+    const size_t size = size_with_workers(options.workers);
+    auto* memory = static_cast<std::byte*>(platform.memory.allocate(size, alignof(Port)));
     if (memory == nullptr) {
         error = -ENOMEM;
+        log_not_created(options, error);
         return nullptr;
     }
-    Port* port = new (memory) Port(platform);
-    error = port->open();
-    if (error == 0) return port;
+    Port* port =
+        new (memory) Port(platform, options, reinterpret_cast<Worker*>(memory + sizeof(Port)));
+    error = port->open(options);
+    if (error == 0) {
+        port->log_created();
+        return port;
+    }
     port->drop_holder();
+    log_not_created(options, error);
     return nullptr;
 }
 
-Port::Port(const platform::Platform& platform)
-    : platform_(platform), table_(platform.memory), worker_(platform, table_) {}
+size_t Port::size_with_workers(uint32_t workers) {
+    static_assert(sizeof(Port) % alignof(Worker) == 0 && alignof(Port) >= alignof(Worker));
+    return sizeof(Port) + workers * sizeof(Worker);
+}
+
+Port::Port(const platform::Platform& platform, const PortOptions& options, Worker* workers)
+    : platform_(platform),
+      workers_(workers),
+      worker_count_(options.workers),
+      caller_driven_(options.caller_driven),
+      single_threaded_(options.single_threaded),
+      on_ended_(options.on_ended),
+      on_ended_context_(options.on_ended_context),
+      engine_(options.engine),
+      engine_reason_(options.engine_reason),
+      log_(options),
+      table_(platform.memory),
+      results_(platform.kernel, slabs_.data()),
+      files_(platform, options.file_threads, options.name, &Port::file_done, this) {
+    static_assert(COMPLETION_PORT_WORKERS_MAX <= Slab::kSlabsMax);
+    for (uint32_t i = 0; i < worker_count_; ++i) {
+        new (workers_ + i) Worker(platform, i, this, table_, results_, options);
+        workers_[i].owner().use_files(files_);
+        slabs_[i] = &workers_[i].slab();
+        owners_[i + 1] = workers_ + i;
+    }
+}
 
 Port::~Port() {
+    for (uint32_t i = 0; i < worker_count_; ++i) workers_[i].~Worker();
     if (fork_mark_ != nullptr) platform_.memory.fork_mark_destroy(fork_mark_);
 }
 
-int Port::open() {
+int Port::open(const PortOptions& options) {
     fork_mark_ = platform_.memory.fork_mark_create();
     if (fork_mark_ == nullptr) return -ENOMEM;
     int error = table_.open();
+    if (error == 0) error = open_workers();
     if (error != 0) return error;
-    error = worker_.open();
-    if (error != 0) return error;
-    holders_.fetch_add(1, std::memory_order_relaxed);
-    error = platform_.threads.start(&thread_, "cport", &Port::worker_main, this);
-    if (error != 0) holders_.fetch_sub(1, std::memory_order_relaxed);
-    return error;
+    if (!caller_driven_) return start_workers(options);
+    workers_running_.store(1, std::memory_order_relaxed);
+    workers_[0].doze();
+    return 0;
+}
+
+int Port::start_workers(const PortOptions& options) {
+    workers_running_.store(worker_count_, std::memory_order_relaxed);
+    for (; threads_started_ < worker_count_; ++threads_started_) {
+        Worker& worker = workers_[threads_started_];
+        const int cpu = options.cpus == nullptr ? -1 : options.cpus[threads_started_];
+        holders_.fetch_add(1, std::memory_order_relaxed);
+        const int error = platform_.threads.start(&worker.thread, worker.name(), cpu,
+                                                  &Port::worker_main, &worker);
+        if (error == 0) continue;
+        holders_.fetch_sub(1, std::memory_order_relaxed);
+        begin_end();
+        leave_threads();
+        return error;
+    }
+    return 0;
 }
 
 void Port::worker_main(void* argument) {
-    auto* port = static_cast<Port*>(argument);
-    port->worker_.run();
+    auto& worker = *static_cast<Worker*>(argument);
+    auto* port = static_cast<Port*>(worker.port);
+    {
+        Worker::Turn turn(worker);
+        worker.log().started();
+        worker.run();
+        worker.log().ended();
+        port->worker_ended();
+    }
     port->drop_holder();
+}
+
+void Port::worker_ended() {
+    // Acquire and release: the last one sees what the others did.
+    if (workers_running_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    // Every file operation has come back: its threads sleep, and their end does not take long.
+    files_.stop();
+    results_.close();
+    log_.write(COMPLETION_PORT_LOG_INFO, "ended");
+    if (on_ended_ != nullptr) on_ended_(on_ended_context_);
 }
 
 void Port::drop_holder() {
     // Acquire and release: what every holder did comes before the end.
     if (holders_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    results_.await_wakes(platform_.clock);
+    results_.give_up_records();
     platform::Memory& memory = platform_.memory;
+    const size_t size = size_with_workers(worker_count_);
     this->~Port();
-    memory.release(this, sizeof(Port));
+    memory.release(this, size);
 }
 
 void Port::inc_ref() {
@@ -66,17 +143,27 @@ void Port::dec_ref() {
     CPORT_CHECK(before != 0);
     if (before != 1) return;
     begin_end();
-    // A thread inside a callback, of whatever port, does not wait: it might be waited for.
-    if (Worker::current() != nullptr) {
-        platform_.threads.detach(thread_);
-    } else {
-        platform_.threads.join(thread_);
-    }
+    caller_driven_ ? drive_to_the_end() : leave_threads();
     drop_holder();
 }
 
+void Port::leave_threads() {
+    for (uint32_t i = 0; i < threads_started_; ++i) {
+        // A thread inside a callback, of whatever port, does not wait: it might be waited for.
+        if (Worker::current() != nullptr) {
+            platform_.threads.detach(workers_[i].thread);
+        } else {
+            platform_.threads.join(workers_[i].thread);
+        }
+    }
+}
+
 void Port::begin_end() {
-    if (!ending_.exchange(true, std::memory_order_acq_rel)) worker_.post_end();
+    if (ending_.exchange(true, std::memory_order_acq_rel)) return;
+    // With the last of them told, a callback may free the port.
+    Worker* const workers = workers_;
+    const uint32_t count = worker_count_;
+    for (uint32_t i = 0; i < count; ++i) workers[i].post_end();
 }
 
 int Port::refusal() const {
@@ -99,8 +186,7 @@ int Port::learn_kind(int descriptor, uint64_t& word) {
     return 0;
 }
 
-int Port::accept_add(Socket& socket, const AddRequest& request, Operation& operation,
-                     bool foreign) {
+int Port::accept_add(Socket& socket, bool needs_socket, bool foreign, uint32_t& generation) {
     uint64_t word = socket.word.load(std::memory_order_acquire);
     for (;;) {
         if ((word & SocketWord::kRemoving) != 0) return -ECANCELED;
@@ -108,10 +194,10 @@ int Port::accept_add(Socket& socket, const AddRequest& request, Operation& opera
         if (!foreign && SocketWord::removal_awaited(word)) return -ECANCELED;
         uint64_t accepted = word;
         if ((word & SocketWord::kKindKnown) == 0) {
-            const int error = learn_kind(request.descriptor, accepted);
+            const int error = learn_kind(socket.descriptor, accepted);
             if (error != 0) return error;
         }
-        if (request.buffer != nullptr && !SocketWord::is_socket(accepted)) return -ENOTSOCK;
+        if (needs_socket && !SocketWord::is_socket(accepted)) return -ENOTSOCK;
         if (foreign) {
             if ((word & SocketWord::kPendingMask) == SocketWord::kPendingMask) return -ENOBUFS;
             accepted += SocketWord::kPendingOne;
@@ -119,59 +205,62 @@ int Port::accept_add(Socket& socket, const AddRequest& request, Operation& opera
         if (accepted == word ||
             socket.word.compare_exchange_weak(word, accepted, std::memory_order_acq_rel,
                                               std::memory_order_acquire)) {
-            operation.socket_generation = SocketWord::generation(accepted);
+            generation = SocketWord::generation(accepted);
             return 0;
         }
     }
 }
 
+Socket* Port::first_use(int descriptor, int& error) {
+    // A number that names nothing must not make the table grow.
+    uint64_t word = 0;
+    error = learn_kind(descriptor, word);
+    return error != 0 ? nullptr : table_.find_or_create(descriptor, error);
+}
+
+Worker& Port::worker_for_caller() {
+    Worker* current = Worker::current();
+    if (current != nullptr && current->port == this) return *current;
+    if (worker_count_ == 1) return workers_[0];
+    // Any number that differs between threads and stays within one.
+    const auto thread = static_cast<uint64_t>(pthread_self()) >> 12;
+    return workers_[(thread * 0x9e3779b97f4a7c15u >> 32) % worker_count_];
+}
+
+void Port::choose_owner(Socket& socket) {
+    Worker* current = Worker::current();
+    uint32_t index = 0;
+    if (current != nullptr && current->port == this) {
+        index = static_cast<uint32_t>(current - workers_);
+    } else if (worker_count_ > 1) {
+        index = next_owner_.fetch_add(1, std::memory_order_relaxed) % worker_count_;
+    }
+    uint8_t none = 0;
+    // Nothing is published by it; the number alone is agreed on.
+    socket.owner.compare_exchange_strong(none, static_cast<uint8_t>(index + 1),
+                                         std::memory_order_relaxed);
+}
+
 int Port::add(const AddRequest& request) {
     int error = refusal();
     if (error != 0) return error;
-    Socket* socket = table_.find(request.descriptor);
-    if (socket == nullptr) {
-        // A number that names nothing must not make the table grow.
-        uint64_t word = 0;
-        error = learn_kind(request.descriptor, word);
-        if (error != 0) return error;
-        socket = table_.find_or_create(request.descriptor, error);
-        if (socket == nullptr) return error;
-    }
-    const bool foreign = !on_owner();
-    Slab& slab = worker_.slab();
-    Operation* operation = foreign ? slab.take(error) : slab.take_as_owner(error);
+    Worker* owner = nullptr;
+    Socket* socket = find_or_create(request.descriptor, owner, error);
+    if (socket == nullptr) return error;
+    Worker& worker = *owner;
+    if (!is_current(worker)) return add_from_elsewhere(worker, *socket, request, nullptr);
+    Operation* operation = accept_as_owner(worker, *socket, request, error);
     if (operation == nullptr) return error;
-
-    error = accept_add(*socket, request, *operation, foreign);
-    if (error != 0) {
-        foreign ? slab.release(operation) : slab.release_as_owner(operation);
-        return error;
-    }
-    operation->kind = TaskKind::kOperation;
-    operation->direction = request.direction;
-    operation->wants_hangup = request.wants_hangup;
-    operation->socket = socket;
-    operation->context = request.context;
-    operation->on_complete = request.on_complete;
-    operation->buffer = request.buffer;
-    operation->length = request.length;
-    operation->transferred = 0;
-    operation->error = 0;
-    if (!foreign) {
-        worker_.owner().accept(*operation);
-        return 0;
-    }
-    if (worker_.post(*operation)) return 0;
-    socket->word.fetch_sub(SocketWord::kPendingOne, std::memory_order_acq_rel);
-    slab.release(operation);
-    return -ESHUTDOWN;
+    worker.owner().accept(*operation);
+    return 0;
 }
 
 void Port::remove(int descriptor) {
     if (forked()) return;
     Socket* socket = table_.find(descriptor);
-    if (socket == nullptr) return;
-    const bool waits = Worker::current() == nullptr;
+    if (socket == nullptr || socket->owner.load(std::memory_order_relaxed) == 0) return;
+    Worker& worker = owner_of(*socket);
+    const bool waits = Worker::current() == nullptr && !single_threaded_;
     uint64_t word = socket->word.load(std::memory_order_acquire);
     uint64_t removed = 0;
     uint64_t remover = 0;
@@ -183,21 +272,26 @@ void Port::remove(int descriptor) {
         removed = SocketWord::next_generation(word) + remover;
     } while (!socket->word.compare_exchange_weak(word, removed, std::memory_order_acq_rel,
                                                  std::memory_order_acquire));
-    if (on_owner()) {
-        worker_.owner().catch_up(*socket);
+    if (is_current(worker)) {
+        worker.owner().catch_up(*socket);
     } else if (!waits) {
         // Pairs with the exchange of the worker: if the notice is on its way already, the worker
         // has yet to read the generation.
-        if (!socket->notice_posted.exchange(true, std::memory_order_acq_rel)) worker_.post(*socket);
+        if (!socket->notice_posted.exchange(true, std::memory_order_acq_rel)) worker.post(*socket);
     } else {
+        // Once it is posted, a callback may give back the caller's reference: a port that this
+        // thread may have to drive needs one of its own, another is not touched any more.
         platform::Kernel& kernel = platform_.kernel;
+        const bool drives = caller_driven_;
+        if (drives) inc_ref();
         RemoveWaiter waiter(*socket, remover);
-        if (worker_.post(waiter)) {
-            waiter.wait(kernel);
+        if (worker.post(waiter)) {
+            drives ? drive_until(waiter) : waiter.wait(kernel);
         } else {
             // A worker that has ended runs no callbacks.
             socket->word.fetch_sub(remover, std::memory_order_acq_rel);
         }
+        if (drives) dec_ref();
     }
 }
 
@@ -218,26 +312,31 @@ int Port::remove_async(int descriptor, ON_COMPLETION_PORT_REMOVED on_removed, vo
     if (error != 0) return error;
     Socket* socket = table_.find_or_create(descriptor, error);
     if (socket == nullptr) return error;
-    const bool foreign = !on_owner();
-    Slab& slab = worker_.slab();
-    Operation* removal = foreign ? slab.take(error) : slab.take_as_owner(error);
+    if (socket->owner.load(std::memory_order_relaxed) == 0) choose_owner(*socket);
+    Worker& worker = owner_of(*socket);
+    Operation* removal = take_slot(worker, is_current(worker), error);
     if (removal == nullptr) return error;
     removal->kind = TaskKind::kRemoval;
     removal->socket = socket;
     removal->context = context;
     removal->on_removed = on_removed;
 
-    error = accept_removal(*socket, *removal);
-    if (error == 0 && !foreign) {
-        worker_.owner().end_socket(*socket, *removal);
+    return begin_removal(worker, *socket, *removal);
+}
+
+int Port::begin_removal(Worker& worker, Socket& socket, Operation& removal) {
+    const bool owner = is_current(worker);
+    int error = accept_removal(socket, removal);
+    if (error == 0 && owner) {
+        worker.owner().end_socket(socket, removal);
         return 0;
     }
     if (error == 0) {
-        if (worker_.post(*removal)) return 0;
-        socket->word.fetch_and(~SocketWord::kRemoving, std::memory_order_acq_rel);
+        if (worker.post(removal)) return 0;
+        socket.word.fetch_and(~SocketWord::kRemoving, std::memory_order_acq_rel);
         error = -ESHUTDOWN;
     }
-    foreign ? slab.release(removal) : slab.release_as_owner(removal);
+    release_slot(worker, &removal, owner);
     return error;
 }
 

@@ -15,7 +15,7 @@ PUBLIC_HEADER_LINES_MAX = 300
 FUNCTION_LINES_MAX = 70
 COLUMNS_MAX = 100
 
-CORE = "runtime/(?:abi|port|engine|operation|timer|buffer|verbs)/"
+CORE = "runtime/(?:abi|port|engine|operation|timer|file|buffer|verbs)/"
 # The first row whose path matches rules a file: its quoted includes must match the second pattern.
 LAYERS = (
     (r"api/completionport/testing/", r"completionport/"),
@@ -77,7 +77,8 @@ def functions(text):
         if character == "{":
             head = code[head_start:position]
             container = not any(kind == "function" for kind, _ in stack) and (
-                re.search(r"\b(?:namespace|class|struct|union|enum)\b(?![^(]*\()", head)
+                re.search(r"\b(?:namespace|class|struct|union|enum)\b(?![^(]*\()",
+                          re.sub(r"\balignas\([^)]*\)", "", head))
                 or re.search(r"\bextern\s*$", head) or "(" not in head)
             start = head_start + len(head) - len(head.lstrip())
             stack.append(("container" if container else "function", start))

@@ -70,7 +70,8 @@ TEST_P(CancelTest, ARemoveTakesEffectBeforeItReturns) {
     EXPECT_EQ(pending.wait(), closing());
     // Nothing is left that would refuse the worker's own adds.
     Operation& again = operation("?");
-    run_on_worker([&] { EXPECT_EQ(again.add(port(), EPOLLIN, tcp.ours.get()), 0); });
+    run_on_worker_of(tcp.ours.get(),
+                     [&] { EXPECT_EQ(again.add(port(), EPOLLIN, tcp.ours.get()), 0); });
     write_all(tcp.theirs.get(), "x");
     EXPECT_EQ(again.wait(), received(1));
 }

@@ -57,7 +57,7 @@ TEST_P(EndTest, ShutdownFindsAddsThatTheWorkerHasNotSeenYet) {
     Pair& tcp = keep(tcp_pair());
     Operation* unseen = nullptr;
     {
-        WorkerHold hold(port(), recorder_);
+        WorkerHold hold(*this);
         unseen = &receive(tcp.ours.get(), 4);
         ASSERT_EQ(completion_port_shutdown(port()), 0);
     }

@@ -2,21 +2,45 @@
 #pragma once
 
 #include <completionport/completion_port.h>
+#include <completionport/options.h>
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 namespace cport::test {
 
 struct EngineUnderTest {
     const char* name;
     COMPLETION_PORT_HANDLE (*create)();
+    size_t workers;
 };
 
+inline COMPLETION_PORT_HANDLE create_with(uint32_t engine, uint32_t workers) {
+    COMPLETION_PORT_OPTIONS options{};
+    options.size = sizeof(options);
+    options.engine = engine;
+    options.workers = workers;
+    return completion_port_create_with_options(&options);
+}
+
 inline constexpr EngineUnderTest kEnginesUnderTest[] = {
-    {"epoll", [] { return completion_port_create(); }},
+    {"epoll", [] { return completion_port_create(); }, 1},
+    {"epoll_3_workers", [] { return create_with(COMPLETION_PORT_ENGINE_EPOLL, 3); }, 3},
+    {"io_uring", [] { return create_with(COMPLETION_PORT_ENGINE_IO_URING, 1); }, 1},
+    {"io_uring_3_workers", [] { return create_with(COMPLETION_PORT_ENGINE_IO_URING, 3); }, 3},
 };
+
+inline std::vector<EngineUnderTest> engines_of_one_worker() {
+    std::vector<EngineUnderTest> engines;
+    for (const EngineUnderTest& engine : kEnginesUnderTest) {
+        if (engine.workers == 1) engines.push_back(engine);
+    }
+    return engines;
+}
 
 inline std::string engine_name(const ::testing::TestParamInfo<EngineUnderTest>& info) {
     return info.param.name;

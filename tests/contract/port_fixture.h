@@ -1,6 +1,7 @@
 // The fixture of the contract tests: a port on the engine under test, the operations and sockets of
-// the test, and fences. Whatever a test does, each accepted add must have ended exactly once when
-// the port is gone. Spec: CP-ONCE-1
+// the test, and fences. Whose callbacks a test means matters where the port has several workers.
+// Whatever a test does, each accepted add must have ended exactly once when the port is gone.
+// Spec: CP-ONCE-1
 #pragma once
 
 #include <completionport/completion_port.h>
@@ -11,6 +12,7 @@
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "tests/contract/engine_under_test.h"
 #include "tests/support/recorder.h"
@@ -24,6 +26,8 @@ class PortTest : public ::testing::TestWithParam<EngineUnderTest> {
     void TearDown() override;
 
     COMPLETION_PORT_HANDLE port() const { return port_; }
+    // Whether receives and sends, with their descriptors, are the kernel's until they complete.
+    bool kernel_holds() const;
     // Gives the test's reference back; waits for the port's end.
     void end();
     // Gives the test's reference to the caller.
@@ -39,37 +43,49 @@ class PortTest : public ::testing::TestWithParam<EngineUnderTest> {
     Operation& send(int socket, std::string bytes, uint32_t more_events = 0);
     Operation& watch(int descriptor, uint32_t epoll_op);
 
-    // Returns when the worker has dealt with every event and every message of before. An event that
-    // had a callback to cause has caused it by then, so "does not fire" can be said.
+    // Returns when the workers have dealt with every event and every message of before. An event
+    // that had a callback to cause has caused it by then, so "does not fire" can be said.
     void fence();
-    // Runs `body` in a callback of this port, and waits for it.
+    // Runs `body` in a callback of this port, always on the same worker, and waits for it.
     void run_on_worker(std::function<void()> body);
+    // The same where the callbacks of `socket` run: a socket that may be added.
+    void run_on_worker_of(int socket, const std::function<void()>& body);
 
     Recorder recorder_;
 
  private:
+    friend class WorkerHold;
+
+    // What belongs to one of the workers.
+    struct Anchor {
+        Descriptor always_ready = ready_eventfd();
+        Pair fence = unix_pair();
+    };
+
+    void anchor_each_worker();
+    void run_on(const Anchor& anchor, const std::function<void()>& body);
+    void fence(const Anchor& anchor);
+
     std::deque<Pair> pairs_;
     std::deque<Descriptor> descriptors_;
     COMPLETION_PORT_HANDLE port_ = nullptr;
-    Pair fence_;
-    Descriptor always_ready_ = ready_eventfd();
+    std::vector<Anchor> anchors_;
 };
 
-// Keeps a port's worker inside a callback from construction until release().
+// Keeps every worker of the test's port inside a callback from construction until release().
 class WorkerHold {
  public:
-    WorkerHold(COMPLETION_PORT_HANDLE port, Recorder& recorder);
+    explicit WorkerHold(PortTest& test);
     WorkerHold(const WorkerHold&) = delete;
     WorkerHold& operator=(const WorkerHold&) = delete;
-    // Waits until the callback has returned.
+    // Waits until the callbacks have returned.
     ~WorkerHold();
 
     void release() { released_.open(); }
 
  private:
-    Descriptor ready_ = ready_eventfd();
     Gate released_;
-    Operation& holder_;
+    std::vector<Operation*> holders_;
 };
 
 }  // namespace cport::test

@@ -228,7 +228,7 @@ TEST_P(RaceTest, OnRemovedIsLastWhileOtherThreadsAdd) {
         ingress.event_callback_ctx = &life;
         ingress.buffer_data = {&byte, 1};
         // While the worker is held on_removed cannot start, so each adder meets a refusal.
-        WorkerHold hold(port(), recorder_);
+        WorkerHold hold(*this);
         const auto add_until_refused = [&] {
             int result = 0;
             while ((result = completion_port_add(port(), &ingress)) == 0) {

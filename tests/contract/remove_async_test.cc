@@ -129,7 +129,7 @@ TEST_P(RemoveAsyncTest, AddsAndASecondRemovalAreRefusedMeanwhile) {
     Removal removal;
     Removal second;
     {
-        WorkerHold hold(port(), recorder_);
+        WorkerHold hold(*this);
         ASSERT_EQ(removal.ask(port(), tcp.ours.get()), 0);
         EXPECT_EQ(operation("?").add(port(), EPOLLIN, tcp.ours.get()), -ECANCELED);
         EXPECT_EQ(operation("?").add(port(), EPOLLOUT, tcp.ours.get()), -ECANCELED);
@@ -250,7 +250,7 @@ TEST_P(RemoveAsyncTest, AcceptedRemovalIsToldEvenWhenThePortEnds) {
     fence();
     Removal removal;
     {
-        WorkerHold hold(port(), recorder_);
+        WorkerHold hold(*this);
         ASSERT_EQ(removal.ask(port(), tcp.ours.get()), 0);
         ASSERT_EQ(completion_port_shutdown(port()), 0);
     }

@@ -64,7 +64,7 @@ TEST_P(RemoveTest, BytesThatWereReceivedAreNotDropped) {
     Operation& third = operation("?");
     full.then([&](const Completion&) { completion_port_remove(port(), pair.ours.get()); });
     {
-        WorkerHold hold(port(), recorder_);
+        WorkerHold hold(*this);
         ASSERT_EQ(full.add(port(), EPOLLIN, pair.ours.get()), 0);
         ASSERT_EQ(behind.add(port(), EPOLLIN, pair.ours.get()), 0);
         ASSERT_EQ(third.add(port(), EPOLLIN, pair.ours.get()), 0);
@@ -140,7 +140,8 @@ TEST_P(RemoveTest, CallbacksCannotAddAgainWhileAThreadWaitsForTheLastOne) {
     fence();
     EXPECT_FALSE(again.completed());
     // Nobody waits any more.
-    run_on_worker([&] { EXPECT_EQ(again.add(port(), EPOLLIN, tcp.ours.get()), 0); });
+    run_on_worker_of(tcp.ours.get(),
+                     [&] { EXPECT_EQ(again.add(port(), EPOLLIN, tcp.ours.get()), 0); });
     EXPECT_EQ(again.wait(), received(1));
     EXPECT_EQ(again.bytes(), "2");
 }
@@ -286,7 +287,7 @@ TEST_P(RemoveTest, AbandonedCallbackMayAddAgain) {
     });
     ASSERT_EQ(first.add(port(), EPOLLIN, tcp.ours.get()), 0);
     fence();
-    run_on_worker([&] { completion_port_remove(port(), tcp.ours.get()); });
+    run_on_worker_of(tcp.ours.get(), [&] { completion_port_remove(port(), tcp.ours.get()); });
     EXPECT_EQ(first.wait(), closing());
     write_all(tcp.theirs.get(), "data");
     EXPECT_EQ(again.wait(), received(4));

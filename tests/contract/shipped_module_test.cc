@@ -50,7 +50,7 @@ TEST_P(ShippedModuleTest, FiveBytesThenFin) {
     Operation& first = receive(tcp.ours.get(), 100, EPOLLRDHUP);
     Operation& second = receive(tcp.ours.get(), 100, EPOLLRDHUP);
     {
-        WorkerHold hold(port(), recorder_);
+        WorkerHold hold(*this);
         write_all(tcp.theirs.get(), "hello");
         tcp.theirs.close();
     }

@@ -139,7 +139,7 @@ TEST_P(StaleTest, AnAddThatTheWorkerHasNotTriedGoesToWhatTheNumberNamesThen) {
     Pair& new_pair = keep(tcp_pair());
     Operation* read = nullptr;
     {
-        WorkerHold hold(port(), recorder_);
+        WorkerHold hold(*this);
         read = &receive(old_pair.ours.get(), 16);
         reuse_number(old_pair, new_pair);
     }
@@ -181,6 +181,12 @@ TEST_P(StaleTest, RemoveAfterTheCloseStillEndsWhatWaits) {
 // Spec: CP-STALE-2
 TEST_P(StaleTest, ManyClosesWithAReceivePendingLeaveNothingWaiting) {
     // Each round closes without remove and gets the same number again.
+    const auto expect_ended = [this](const Outcome& outcome) {
+        // A kernel that holds the receive holds its descriptor too, whose peer goes as well. It may
+        // also be handed the receive when the number is closed already.
+        const bool held = kernel_holds() && (outcome == received(0) || outcome == read_failed());
+        EXPECT_TRUE(held || outcome == closing()) << outcome;
+    };
     const int kRounds = scaled(20'000, 2'000);
     const int number = closed_number();
     Operation* before = nullptr;
@@ -190,19 +196,29 @@ TEST_P(StaleTest, ManyClosesWithAReceivePendingLeaveNothingWaiting) {
         pair.ours = Descriptor(number);
         Operation& read = receive(number, 4);
         if (before != nullptr) {
-            EXPECT_EQ(before->wait(), closing());
+            expect_ended(before->wait());
         }
         before = &read;
-        // The port has met the descriptor before it goes.
-        run_on_worker([] {});
+        // The port has met the descriptor before it goes: the kernel has the receive, or the worker
+        // has tried it.
+        if (kernel_holds()) {
+            fence();
+        } else {
+            run_on_worker([] {});
+        }
         pair.ours.close();
     }
     completion_port_remove(port(), number);
-    EXPECT_EQ(before->wait(), closing());
+    expect_ended(before->wait());
 }
 
+// On its owner a remove has taken effect when it returns; elsewhere the number is not yet free.
+class StaleEventsTest : public PortTest {};
+INSTANTIATE_TEST_SUITE_P(Engine, StaleEventsTest, ::testing::ValuesIn(engines_of_one_worker()),
+                         engine_name);
+
 // Spec: CP-STALE-3
-TEST_P(StaleTest, EventsFetchedForARemovedSocketAreDropped) {
+TEST_P(StaleEventsTest, EventsFetchedForARemovedSocketAreDropped) {
     constexpr int kRounds = 200;
     for (int i = 0; i < kRounds; ++i) {
         Pair& first = keep(unix_pair());
@@ -221,7 +237,7 @@ TEST_P(StaleTest, EventsFetchedForARemovedSocketAreDropped) {
         ASSERT_EQ(victim.add(port(), EPOLLIN, number), 0);
         fence();
         {
-            WorkerHold hold(port(), recorder_);
+            WorkerHold hold(*this);
             write_all(first.theirs.get(), "1");
             write_all(second.theirs.get(), "2");
         }

@@ -41,8 +41,11 @@ size_t open_descriptors() {
 }
 
 Played play(const Scenario& scenario, const Fault& fault) {
-    Stage stage(fault);
-    if (stage.open()) scenario.play(stage);
+    Stage stage(fault, scenario.workers);
+    if (stage.open()) {
+        scenario.play(stage);
+        if (stage.usable()) use_again(stage);
+    }
     for (const std::string& breach : stage.judge()) {
         ADD_FAILURE() << breach << "\n  replay: CPORT_FAULT=" << replay_name(scenario, fault);
     }

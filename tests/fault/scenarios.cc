@@ -314,6 +314,17 @@ void closed_without_remove(Stage& stage) {
 
 }  // namespace
 
+void use_again(Stage& stage) {
+    Pair pair = unix_pair();
+    const bool over = stage.undisturbed() || stage.recovered();
+    std::string received;
+    stage.read_all(pair.ours.get(), 4, [&received](const std::string& bytes) { received = bytes; });
+    offer(pair.theirs, "ping");
+    stage.wait_for_all();
+    stage.expect(!over || received == "ping", "the port cannot be used any more");
+    stage.remove(pair.ours.get());
+}
+
 const std::vector<Scenario>& scenarios() {
     static const std::vector<Scenario> all{
         {"nothing", nothing},
@@ -330,6 +341,22 @@ const std::vector<Scenario>& scenarios() {
         {"foreign_threads", foreign_threads},
         {"add_in_callbacks", add_in_callbacks},
         {"closed_without_remove", closed_without_remove},
+        {"timers", timers},
+        {"deadlines", deadlines},
+        {"files", files},
+        {"several_workers", several_workers, 3},
+        {"growth", growth},
+        {"growth_of_several_workers", growth, 2},
+        {"accepts", accepts},
+        {"accepts_that_go_on", accepts_that_go_on},
+        {"connects", connects},
+        {"connects_that_end_early", connects_that_end_early},
+        {"shutdowns", shutdowns},
+        {"closes", closes},
+        {"vectors", vectors},
+        {"messages", messages},
+        {"sendfiles", sendfiles},
+        {"pipes_and_eventfds", pipes_and_eventfds},
     };
     return all;
 }

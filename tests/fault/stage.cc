@@ -18,11 +18,14 @@ thread_local bool inside_add = false;
 
 }  // namespace
 
-Stage::Stage(const Fault& fault) : fault_(fault), faults_(platform::linux_platform(), fault) {}
+Stage::Stage(const Fault& fault, uint32_t workers)
+    : fault_(fault), workers_(workers), faults_(platform::linux_platform(), fault) {}
 
 bool Stage::open() {
     errno = 0;
-    port_ = create_handle(faults_.platform());
+    PortOptions options;
+    options.workers = workers_;
+    port_ = create_handle(faults_.platform(), options);
     if (port_ != nullptr) return true;
     const int error = errno;
     // Spec: CP-CREATE-2
@@ -162,6 +165,7 @@ void Stage::remove(int socket) { completion_port_remove(port_, socket); }
 
 void Stage::shutdown() {
     allow_refusal(ESHUTDOWN);
+    shut_down_ = true;
     expect(completion_port_shutdown(port_) == 0, "shutdown failed");
 }
 

@@ -4,6 +4,7 @@
 
 #include <completionport/completion_port.h>
 
+#include <cerrno>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -36,13 +37,15 @@ class Stage {
     using Then = std::function<void(const Ended&)>;
 
     // A fault whose ordinal is 0 never happens.
-    explicit Stage(const Fault& fault);
+    explicit Stage(const Fault& fault, uint32_t workers = 1);
     Stage(const Stage&) = delete;
     Stage& operator=(const Stage&) = delete;
 
     // Makes the port. False if the fault prevented it.
     bool open();
     COMPLETION_PORT_HANDLE port() const { return port_; }
+    // The scenario has neither ended the port nor given it back.
+    bool usable() const { return port_ != nullptr && !shut_down_; }
     FaultPlatform& faults() { return faults_; }
 
     // Each returns whether the port accepted. `then` runs inside the callback.
@@ -69,6 +72,12 @@ class Stage {
     void ends_in_callback() { ends_in_callback_ = true; }
     // Nothing may be missed: no fault, or one that the port gets over.
     bool undisturbed() const { return fault_.ordinal == 0 || fault_.benign; }
+    // Whether the fault is a reason for this errno.
+    bool explains(int error) const {
+        return !undisturbed() && (error == shown_error() || error == EPIPE || error == ECONNRESET);
+    }
+    // Whether the fault has happened and will not again.
+    bool recovered() { return faults_.fault_happened() && !fault_.for_good; }
     // What must hold where nothing is missed.
     void expect_if_undisturbed(bool condition, const std::string& what);
     void expect(bool condition, const std::string& what);
@@ -106,8 +115,10 @@ class Stage {
     void breach(const std::string& what);
 
     const Fault fault_;
+    const uint32_t workers_;
     FaultPlatform faults_;
     COMPLETION_PORT_HANDLE port_ = nullptr;
+    bool shut_down_ = false;
     bool ends_in_callback_ = false;
     std::mutex mutex_;
     std::condition_variable all_ended_;

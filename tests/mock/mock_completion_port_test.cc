@@ -5,8 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <cstdint>
+#include <utility>
 
 #include "completionport/completion_port.h"
+#include "completionport/operations.h"
+#include "completionport/options.h"
+#include "completionport/timers.h"
 
 namespace {
 
@@ -23,6 +28,7 @@ COMPLETION_PORT_HANDLE some_handle() {
 }
 
 void ignore_removed(void*, SOCKET_HANDLE) {}
+void ignore_record(void*, const COMPLETION_PORT_COMPLETION*) {}
 
 // Spec: CP-MOCK-1
 TEST(MockCompletionPort, EveryFunctionReachesTheObject) {
@@ -45,6 +51,119 @@ TEST(MockCompletionPort, EveryFunctionReachesTheObject) {
     EXPECT_EQ(-ENOBUFS, completion_port_add(some_handle(), &data));
     completion_port_remove(some_handle(), 5);
     EXPECT_EQ(-EALREADY, completion_port_remove_async(some_handle(), 6, ignore_removed, &context));
+}
+
+// Spec: CP-MOCK-1
+TEST(MockCompletionPort, EveryFunctionOfOperationsAndRecordsReachesTheObject) {
+    StrictMock<MockCompletionPort> mock;
+    const COMPLETION_PORT_OPERATION operation{};
+    const COMPLETION_PORT_OPERATION* const operations[] = {&operation};
+    COMPLETION_PORT_COMPLETION record{};
+    uint64_t id = 0;
+    int context = 0;
+    EXPECT_CALL(mock, completion_port_submit(some_handle(), &operation, &id, &record))
+        .WillOnce(Return(1));
+    EXPECT_CALL(mock, completion_port_submit_batch(some_handle(), operations, 7, &id))
+        .WillOnce(Return(2));
+    EXPECT_CALL(mock, completion_port_cancel(some_handle(), uint64_t{5} << 40))
+        .WillOnce(Return(-ENOENT));
+    EXPECT_CALL(mock, completion_port_post(some_handle(), 8, -9, ignore_record, &context))
+        .WillOnce(Return(-ENOMEM));
+    EXPECT_CALL(mock, completion_port_wait(some_handle(), &record, 3, -1)).WillOnce(Return(3));
+
+    EXPECT_EQ(1, completion_port_submit(some_handle(), &operation, &id, &record));
+    EXPECT_EQ(2, completion_port_submit_batch(some_handle(), operations, 7, &id));
+    EXPECT_EQ(-ENOENT, completion_port_cancel(some_handle(), uint64_t{5} << 40));
+    EXPECT_EQ(-ENOMEM, completion_port_post(some_handle(), 8, -9, ignore_record, &context));
+    EXPECT_EQ(3, completion_port_wait(some_handle(), &record, 3, -1));
+}
+
+// Spec: CP-MOCK-1
+TEST(MockCompletionPort, EveryFunctionOfTimersOptionsAndOtherLoopsReachesTheObject) {
+    StrictMock<MockCompletionPort> mock;
+    const COMPLETION_PORT_OPTIONS options{};
+    constexpr uint64_t kTimer = uint64_t{5} << 40;
+    EXPECT_CALL(mock, completion_port_create_with_options(&options))
+        .WillOnce(Return(some_handle()));
+    EXPECT_CALL(mock, completion_port_timer_move(some_handle(), kTimer, kTimer + 1))
+        .WillOnce(Return(-ERANGE));
+    EXPECT_CALL(mock, completion_port_fd(some_handle())).WillOnce(Return(6));
+    EXPECT_CALL(mock, completion_port_next_timeout(some_handle())).WillOnce(Return(INT64_MAX));
+
+    EXPECT_EQ(some_handle(), completion_port_create_with_options(&options));
+    EXPECT_EQ(-ERANGE, completion_port_timer_move(some_handle(), kTimer, kTimer + 1));
+    EXPECT_EQ(6, completion_port_fd(some_handle()));
+    EXPECT_EQ(INT64_MAX, completion_port_next_timeout(some_handle()));
+}
+
+// Spec: CP-MOCK-1
+TEST(MockCompletionPort, WithoutAnObjectACallOfTimersOptionsAndOtherLoopsFailsTheTest) {
+    COMPLETION_PORT_HANDLE handle = some_handle();
+    int result = 0;
+    int64_t timeout_ns = 0;
+    EXPECT_NONFATAL_FAILURE(handle = completion_port_create_with_options(nullptr),
+                            "completion_port_create_with_options was called while no");
+    EXPECT_EQ(nullptr, handle);
+    EXPECT_EQ(ENOSYS, errno);
+    EXPECT_NONFATAL_FAILURE(result = completion_port_timer_move(some_handle(), 1, 1),
+                            "completion_port_timer_move was called while no");
+    EXPECT_EQ(-ENOSYS, std::exchange(result, 0));
+    EXPECT_NONFATAL_FAILURE(result = completion_port_fd(some_handle()), "completion_port_fd");
+    EXPECT_EQ(-ENOSYS, result);
+    EXPECT_NONFATAL_FAILURE(timeout_ns = completion_port_next_timeout(some_handle()),
+                            "completion_port_next_timeout");
+    EXPECT_EQ(-ENOSYS, timeout_ns);
+}
+
+// Spec: CP-MOCK-1
+TEST(MockCompletionPort, ForwardsTheFunctionsOfPools) {
+    StrictMock<MockCompletionPort> mock;
+    const COMPLETION_PORT_BUFFER_POOL_OPTIONS options{};
+    char buffer = 0;
+    const auto pool = reinterpret_cast<COMPLETION_PORT_BUFFER_POOL_HANDLE>(&buffer);
+    EXPECT_CALL(mock, completion_port_buffer_pool_create(some_handle(), &options))
+        .WillOnce(Return(pool));
+    EXPECT_CALL(mock, completion_port_buffer_release(pool, &buffer)).WillOnce(Return(-EINVAL));
+    EXPECT_CALL(mock, completion_port_buffer_pool_in_use(pool)).WillOnce(Return(5));
+    EXPECT_CALL(mock, completion_port_buffer_pool_destroy(pool));
+    EXPECT_EQ(pool, completion_port_buffer_pool_create(some_handle(), &options));
+    EXPECT_EQ(-EINVAL, completion_port_buffer_release(pool, &buffer));
+    EXPECT_EQ(5, completion_port_buffer_pool_in_use(pool));
+    completion_port_buffer_pool_destroy(pool);
+}
+
+// Spec: CP-MOCK-1
+TEST(MockCompletionPort, WithoutAnObjectACallOfPoolsFailsTheTest) {
+    COMPLETION_PORT_BUFFER_POOL_HANDLE pool = nullptr;
+    int64_t result = 0;
+    EXPECT_NONFATAL_FAILURE(pool = completion_port_buffer_pool_create(some_handle(), nullptr),
+                            "completion_port_buffer_pool_create was called while no");
+    EXPECT_EQ(nullptr, pool);
+    EXPECT_NONFATAL_FAILURE(result = completion_port_buffer_release(pool, &result),
+                            "completion_port_buffer_release was called while no");
+    EXPECT_EQ(-ENOSYS, result);
+    EXPECT_NONFATAL_FAILURE(completion_port_buffer_pool_destroy(pool), "pool_destroy");
+    EXPECT_NONFATAL_FAILURE(completion_port_buffer_pool_in_use(pool), "pool_in_use");
+}
+
+// Spec: CP-MOCK-1
+TEST(MockCompletionPort, WithoutAnObjectACallOfOperationsFailsTheTest) {
+    const COMPLETION_PORT_HANDLE port = some_handle();
+    int result = 0;
+    EXPECT_NONFATAL_FAILURE(result = completion_port_submit(port, nullptr, nullptr, nullptr),
+                            "completion_port_submit was called while no");
+    EXPECT_EQ(-ENOSYS, std::exchange(result, 0));
+    EXPECT_NONFATAL_FAILURE(result = completion_port_submit_batch(port, nullptr, 0, nullptr),
+                            "completion_port_submit_batch was called while no");
+    EXPECT_EQ(-ENOSYS, std::exchange(result, 0));
+    EXPECT_NONFATAL_FAILURE(result = completion_port_cancel(port, 1), "completion_port_cancel");
+    EXPECT_EQ(-ENOSYS, std::exchange(result, 0));
+    EXPECT_NONFATAL_FAILURE(result = completion_port_post(port, 0, 0, ignore_record, nullptr),
+                            "completion_port_post");
+    EXPECT_EQ(-ENOSYS, std::exchange(result, 0));
+    EXPECT_NONFATAL_FAILURE(result = completion_port_wait(port, nullptr, 0, 0),
+                            "completion_port_wait");
+    EXPECT_EQ(-ENOSYS, result);
 }
 
 // Spec: CP-MOCK-1

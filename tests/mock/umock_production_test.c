@@ -6,6 +6,11 @@
 #include <string.h>
 
 #include "completionport/completion_port.h"
+#include "completionport/operations.h"
+#include "completionport/options.h"
+#include "completionport/source.h"
+#include "completionport/stats.h"
+#include "completionport/timers.h"
 
 int main(void) {
     const char* name = MU_ENUM_TO_STRING(COMPLETION_PORT_RESULT, COMPLETION_PORT_RESULT_ABANDONED);

@@ -1,92 +1,22 @@
 #include "tests/support/fault_platform.h"
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstring>
+#include <utility>
 
 #include "tests/support/fault_state.h"
 
 namespace cport::test {
 
-namespace {
-
-struct CallFaults {
-    const char* name;
-    std::vector<Fault> faults;
-};
-
-Fault benign(Effect effect, int error = 0) {
-    return Fault{.effect = effect, .error = error, .benign = true};
-}
-
-Fault fails(int error) { return Fault{.effect = Effect::kError, .error = error}; }
-
-Fault fails_for_good(int error) {
-    return Fault{.effect = Effect::kError, .error = error, .for_good = true};
-}
-
-const std::array<CallFaults, kCallCount>& call_table() {
-    static const Fault interrupted = benign(Effect::kError, EINTR);
-    static const Fault not_now = benign(Effect::kError, EAGAIN);
-    static const Fault no_memory{.effect = Effect::kNoMemory};
-    static const Fault no_memory_for_good{.effect = Effect::kNoMemory, .for_good = true};
-    static const std::array<CallFaults, kCallCount> table{{
-        {"epoll_create", {fails(EMFILE), fails(ENFILE), fails(ENOMEM)}},
-        {"epoll_add", {fails(ENOMEM), fails(ENOSPC), fails(EBADF), fails_for_good(ENOSPC)}},
-        {"epoll_modify", {fails(ENOENT), fails(EBADF)}},
-        {"epoll_delete", {fails(ENOENT), fails(EBADF)}},
-        {"epoll_wait",
-         {interrupted, benign(Effect::kShort), benign(Effect::kEarly), benign(Effect::kFalseEvent),
-          benign(Effect::kFalseHangup), benign(Effect::kStaleEvent)}},
-        {"eventfd_create", {fails(EMFILE), fails(ENFILE), fails(ENOMEM)}},
-        {"eventfd_signal", {interrupted, not_now}},
-        {"close", {interrupted, benign(Effect::kError, EIO)}},
-        {"descriptor_kind", {fails(EBADF), fails(ENOMEM), fails_for_good(ENOMEM)}},
-        {"socket_type", {fails(EBADF), fails(ENOTSOCK), fails(ENOBUFS)}},
-        {"socket_protocol", {fails(EBADF), fails(ENOTSOCK), fails(ENOBUFS)}},
-        {"unread_bytes", {fails(EBADF), fails(EINVAL)}},
-        {"at_urgent_mark", {fails(EBADF), fails(EINVAL)}},
-        {"poll_now", {interrupted, fails(ENOMEM), fails_for_good(ENOMEM)}},
-        {"receive",
-         {interrupted, not_now, benign(Effect::kShort), fails(ECONNRESET), fails(ENOMEM),
-          fails(ETIMEDOUT), fails_for_good(ENOMEM)}},
-        {"send",
-         {interrupted, not_now, benign(Effect::kShort), fails(EPIPE), fails(ECONNRESET),
-          fails(ENOBUFS), fails_for_good(ENOBUFS)}},
-        {"futex_wait", {interrupted, not_now, benign(Effect::kEarly)}},
-        {"thread_start", {fails(EAGAIN)}},
-        {"allocate", {no_memory, no_memory_for_good}},
-        {"fork_mark", {no_memory}},
-    }};
-    return table;
-}
-
-}  // namespace
-
-const char* call_name(Call call) { return call_table()[static_cast<size_t>(call)].name; }
-
-std::string effect_name(const Fault& fault) {
-    static constexpr std::array names{
-        "nothing", "", "nullptr", "short", "early", "false_event", "false_hangup", "stale_event"};
-    std::string name = fault.effect == Effect::kError ? strerrorname_np(fault.error)
-                                                      : names[static_cast<size_t>(fault.effect)];
-    return fault.for_good ? name + "_for_good" : name;
-}
-
-std::vector<Fault> legitimate_faults(Call call) {
-    std::vector<Fault> faults = call_table()[static_cast<size_t>(call)].faults;
-    for (Fault& fault : faults) fault.call = call;
-    return faults;
-}
-
 std::string Holdings::to_string() const {
-    return std::to_string(descriptors) + " descriptors, " + std::to_string(memory_blocks) +
-           " memory blocks, " + std::to_string(fork_marks) + " fork marks, " +
-           std::to_string(threads_running) + " running threads, " +
-           std::to_string(threads_unclaimed) + " threads neither joined nor detached";
+    return std::to_string(descriptors) + " descriptors, " + std::to_string(asked_to_close) +
+           " descriptors to close, " + std::to_string(memory_blocks) + " memory blocks, " +
+           std::to_string(fork_marks) + " fork marks, " + std::to_string(threads_running) +
+           " running threads, " + std::to_string(threads_unclaimed) +
+           " threads neither joined nor detached";
 }
 
 namespace {
@@ -125,7 +55,8 @@ class FaultKernel : public platform::Kernel {
         return result;
     }
 
-    int epoll_wait(int epoll, struct epoll_event* events, int events_max, int timeout_ms) override {
+    int epoll_wait(int epoll, struct epoll_event* events, int events_max,
+                   int64_t timeout_ns) override {
         Fault fault = state_.enter(Call::kEpollWait);
         switch (fault.effect) {
             case Effect::kError:
@@ -133,13 +64,13 @@ class FaultKernel : public platform::Kernel {
             case Effect::kEarly:
                 return 0;
             case Effect::kShort:
-                return real_.epoll_wait(epoll, events, 1, timeout_ms);
+                return real_.epoll_wait(epoll, events, 1, timeout_ns);
             case Effect::kFalseEvent:
             case Effect::kFalseHangup:
             case Effect::kStaleEvent:
                 return state_.invent_events(epoll, events, events_max, fault.effect);
             default:
-                return real_.epoll_wait(epoll, events, events_max, timeout_ms);
+                return real_.epoll_wait(epoll, events, events_max, timeout_ns);
         }
     }
 
@@ -195,32 +126,136 @@ class FaultKernel : public platform::Kernel {
     }
 
     int64_t receive(int descriptor, void* buffer, size_t length, int flags) override {
-        Fault fault = state_.enter(Call::kReceive);
-        if (fault.effect == Effect::kError) {
-            if (fault.error == EAGAIN) state_.edge_again(descriptor);
-            return -fault.error;
+        const Fault fault = state_.enter(Call::kReceive);
+        if (fault.effect == Effect::kError) return failed_on(descriptor, fault);
+        if (fault.effect != Effect::kShort || !takes_parts(descriptor)) {
+            return real_.receive(descriptor, buffer, length, flags);
         }
-        // A datagram is never cut by the kernel.
-        if (fault.effect == Effect::kShort && real_.socket_type(descriptor) == SOCK_STREAM) {
-            int64_t count = real_.receive(descriptor, buffer, std::min<size_t>(length, 1), flags);
-            if (count > 0) state_.edge_again(descriptor);
-            return count;
+        const size_t most = std::min<size_t>(length, 1);
+        return moved_on(descriptor, real_.receive(descriptor, buffer, most, flags));
+    }
+    int64_t send(int descriptor, const void* buffer, size_t length) override {
+        const Fault fault = state_.enter(Call::kSend);
+        if (fault.effect == Effect::kError) return failed_on(descriptor, fault);
+        if (fault.effect != Effect::kShort || !takes_parts(descriptor)) {
+            return real_.send(descriptor, buffer, length);
         }
-        return real_.receive(descriptor, buffer, length, flags);
+        return moved_on(descriptor, real_.send(descriptor, buffer, std::min<size_t>(length, 1)));
     }
 
-    int64_t send(int descriptor, const void* buffer, size_t length) override {
-        Fault fault = state_.enter(Call::kSend);
-        if (fault.effect == Effect::kError) {
-            if (fault.error == EAGAIN) state_.edge_again(descriptor);
-            return -fault.error;
+    int is_non_blocking(int descriptor) override {
+        const Fault fault = state_.enter(Call::kIsNonBlocking);
+        return fault.effect == Effect::kError ? -fault.error : real_.is_non_blocking(descriptor);
+    }
+    int take_socket_error(int descriptor) override {
+        const Fault fault = state_.enter(Call::kTakeSocketError);
+        return fault.effect == Effect::kError ? -fault.error : real_.take_socket_error(descriptor);
+    }
+
+    int accept(int listener, struct sockaddr* address, uint32_t* address_length,
+               int flags) override {
+        const Fault fault = state_.enter(Call::kAccept);
+        if (fault.effect == Effect::kError) return failed_on(listener, fault);
+        const int accepted = real_.accept(listener, address, address_length, flags);
+        state_.accepted(accepted);
+        return accepted;
+    }
+    int connect(int descriptor, const struct sockaddr* address, uint32_t address_length) override {
+        const Fault fault = state_.enter(Call::kConnect);
+        if (fault.effect != Effect::kError) {
+            return real_.connect(descriptor, address, address_length);
         }
-        if (fault.effect == Effect::kShort && real_.socket_type(descriptor) == SOCK_STREAM) {
-            int64_t count = real_.send(descriptor, buffer, std::min<size_t>(length, 1));
-            if (count > 0) state_.edge_again(descriptor);
-            return count;
+        // An interrupted connect goes on.
+        if (fault.error == EINTR) {
+            static_cast<void>(real_.connect(descriptor, address, address_length));
         }
-        return real_.send(descriptor, buffer, length);
+        return -fault.error;
+    }
+    int shutdown(int descriptor, int how) override {
+        const Fault fault = state_.enter(Call::kShutdown);
+        return fault.effect == Effect::kError ? -fault.error : real_.shutdown(descriptor, how);
+    }
+
+    int64_t receive_message(int descriptor, struct msghdr* message, int flags) override {
+        const Fault fault = state_.enter(Call::kReceiveMessage);
+        if (fault.effect == Effect::kError) return failed_on(descriptor, fault);
+        if (fault.effect != Effect::kShort || !takes_parts(descriptor)) {
+            return real_.receive_message(descriptor, message, flags);
+        }
+        struct iovec first = first_byte(message->msg_iov, message->msg_iovlen);
+        struct msghdr part = *message;
+        part.msg_iov = &first;
+        part.msg_iovlen = 1;
+        const int64_t count = real_.receive_message(descriptor, &part, flags);
+        message->msg_namelen = part.msg_namelen;
+        message->msg_controllen = part.msg_controllen;
+        message->msg_flags = part.msg_flags;
+        return moved_on(descriptor, count);
+    }
+    int64_t send_message(int descriptor, const struct msghdr* message, int flags) override {
+        const Fault fault = state_.enter(Call::kSendMessage);
+        if (fault.effect == Effect::kError) return failed_on(descriptor, fault);
+        if (fault.effect != Effect::kShort || !takes_parts(descriptor)) {
+            return real_.send_message(descriptor, message, flags);
+        }
+        struct iovec first = first_byte(message->msg_iov, message->msg_iovlen);
+        struct msghdr part = *message;
+        part.msg_iov = &first;
+        part.msg_iovlen = 1;
+        return moved_on(descriptor, real_.send_message(descriptor, &part, flags));
+    }
+
+    int64_t read_now(int descriptor, const struct iovec* parts, int count) override {
+        const Fault fault = state_.enter(Call::kReadNow);
+        if (fault.effect == Effect::kError) return failed_on(descriptor, fault);
+        if (fault.effect != Effect::kShort || !takes_parts(descriptor)) {
+            return real_.read_now(descriptor, parts, count);
+        }
+        const struct iovec first = first_byte(parts, static_cast<size_t>(count));
+        return moved_on(descriptor, real_.read_now(descriptor, &first, 1));
+    }
+    int64_t write_now(int descriptor, const struct iovec* parts, int count) override {
+        const Fault fault = state_.enter(Call::kWriteNow);
+        if (fault.effect == Effect::kError) return failed_on(descriptor, fault);
+        if (fault.effect != Effect::kShort || !takes_parts(descriptor)) {
+            return real_.write_now(descriptor, parts, count);
+        }
+        const struct iovec first = first_byte(parts, static_cast<size_t>(count));
+        return moved_on(descriptor, real_.write_now(descriptor, &first, 1));
+    }
+    int64_t send_file(int descriptor, int file, int64_t offset, size_t length) override {
+        const Fault fault = state_.enter(Call::kSendFile);
+        if (fault.effect == Effect::kError) return failed_on(descriptor, fault);
+        const size_t most = fault.effect == Effect::kShort ? 1 : length;
+        return real_.send_file(descriptor, file, offset, most);
+    }
+
+    int file_kind(int descriptor) override {
+        const Fault fault = state_.enter(Call::kFileKind);
+        return fault.effect == Effect::kError ? -fault.error : real_.file_kind(descriptor);
+    }
+    int64_t read_at(int descriptor, const struct iovec* parts, int count, int64_t offset,
+                    bool at_once) override {
+        const Fault fault = state_.enter(at_once ? Call::kReadAtOnce : Call::kReadAt);
+        if (fault.effect == Effect::kError) return -fault.error;
+        const struct iovec first = first_byte(parts, static_cast<size_t>(count));
+        if (fault.effect == Effect::kShort) {
+            return real_.read_at(descriptor, &first, 1, offset, at_once);
+        }
+        return real_.read_at(descriptor, parts, count, offset, at_once);
+    }
+    int64_t write_at(int descriptor, const struct iovec* parts, int count,
+                     int64_t offset) override {
+        const Fault fault = state_.enter(Call::kWriteAt);
+        if (fault.effect == Effect::kError) return -fault.error;
+        const struct iovec first = first_byte(parts, static_cast<size_t>(count));
+        if (fault.effect == Effect::kShort) return real_.write_at(descriptor, &first, 1, offset);
+        return real_.write_at(descriptor, parts, count, offset);
+    }
+    int sync_file(int descriptor, bool data_only) override {
+        const Fault fault = state_.enter(Call::kSyncFile);
+        return fault.effect == Effect::kError ? -fault.error
+                                              : real_.sync_file(descriptor, data_only);
     }
 
     int futex_wait(const uint32_t* word, uint32_t expected) override {
@@ -228,9 +263,45 @@ class FaultKernel : public platform::Kernel {
         if (fault.effect == Effect::kError) return -fault.error;
         return fault.effect == Effect::kEarly ? 0 : real_.futex_wait(word, expected);
     }
-    int futex_wake_all(const uint32_t* word) override { return real_.futex_wake_all(word); }
+    int futex_wait_until(const uint32_t* word, uint32_t expected, int64_t deadline_ns) override {
+        const Fault fault = state_.enter(Call::kFutexWait);
+        if (fault.effect == Effect::kError) return -fault.error;
+        if (fault.effect == Effect::kEarly) return 0;
+        return real_.futex_wait_until(word, expected, deadline_ns);
+    }
+    int futex_wake_one(const uint32_t* word) override {
+        state_.enter(Call::kFutexWake);
+        return real_.futex_wake_one(word);
+    }
+    int futex_wake_all(const uint32_t* word) override {
+        state_.enter(Call::kFutexWake);
+        return real_.futex_wake_all(word);
+    }
 
  private:
+    // What is there though EAGAIN was said is told of by an edge.
+    int failed_on(int descriptor, const Fault& fault) {
+        if (fault.error == EAGAIN) state_.edge_again(descriptor);
+        return -fault.error;
+    }
+    // So is what a short count left.
+    int64_t moved_on(int descriptor, int64_t count) {
+        if (count > 0) state_.edge_again(descriptor);
+        return count;
+    }
+    // Streams and pipes: a datagram, or an eventfd's number, is never cut by the kernel.
+    bool takes_parts(int descriptor) {
+        struct stat status = {};
+        return real_.socket_type(descriptor) == SOCK_STREAM ||
+               (::fstat(descriptor, &status) == 0 && S_ISFIFO(status.st_mode));
+    }
+    static struct iovec first_byte(const struct iovec* parts, size_t count) {
+        for (size_t i = 0; i < count; ++i) {
+            if (parts[i].iov_len > 0) return {parts[i].iov_base, 1};
+        }
+        return {nullptr, 0};
+    }
+
     FaultState& state_;
     platform::Kernel& real_;
 };
@@ -251,12 +322,13 @@ class FaultThreads : public platform::Threads {
  public:
     explicit FaultThreads(const std::shared_ptr<FaultState>& state) : state_(state) {}
 
-    int start(pthread_t* thread, const char* name, Body body, void* argument) override {
+    int start(pthread_t* thread, const char* name, int cpu, Body body, void* argument) override {
         Fault fault = state_->enter(Call::kThreadStart);
         if (fault.effect == Effect::kError) return -fault.error;
         auto wrapped = std::make_unique<ThreadBody>(ThreadBody{state_, body, argument});
         state_->thread_started();
-        int result = state_->real().threads.start(thread, name, run_thread_body, wrapped.get());
+        int result =
+            state_->real().threads.start(thread, name, cpu, run_thread_body, wrapped.get());
         if (result != 0) {
             state_->thread_not_started();
             return result;
@@ -322,9 +394,15 @@ FaultPlatform::~FaultPlatform() = default;
 
 int FaultPlatform::calls(Call call) const { return state_->calls(call); }
 bool FaultPlatform::fault_happened() const { return state_->fault_happened(); }
+void FaultPlatform::before_each(Call call, std::function<void()> hook) {
+    state_->before_each(call, std::move(hook));
+}
 Holdings FaultPlatform::holdings() const { return state_->holdings(); }
 std::vector<std::string> FaultPlatform::breaches() const { return state_->breaches(); }
 void FaultPlatform::exhaust_memory() { state_->exhaust_memory(); }
+bool FaultPlatform::take_over(int descriptor) { return state_->take_over(descriptor); }
+void FaultPlatform::ask_to_close(int descriptor) { state_->ask_to_close(descriptor); }
+bool FaultPlatform::take_back(int descriptor) { return state_->take_back(descriptor); }
 void FaultPlatform::wait_for_threads() { state_->wait_for_threads(); }
 
 }  // namespace cport::test

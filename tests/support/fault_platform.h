@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,12 +30,28 @@ enum class Call : uint8_t {
     kPollNow,
     kReceive,
     kSend,
+    kIsNonBlocking,
+    kTakeSocketError,
+    kAccept,
+    kConnect,
+    kShutdown,
+    kReceiveMessage,
+    kSendMessage,
+    kReadNow,
+    kWriteNow,
+    kSendFile,
     kFutexWait,
     kThreadStart,
     kAllocate,
     kForkMark,
+    kFileKind,
+    kReadAtOnce,
+    kReadAt,
+    kWriteAt,
+    kSyncFile,
+    kFutexWake,
 };
-constexpr int kCallCount = static_cast<int>(Call::kForkMark) + 1;
+constexpr int kCallCount = static_cast<int>(Call::kFutexWake) + 1;
 
 enum class Effect : uint8_t {
     kNone,
@@ -65,15 +82,16 @@ std::vector<Fault> legitimate_faults(Call call);
 
 // What the core holds at a moment.
 struct Holdings {
-    int descriptors = 0;
+    int descriptors = 0;     // its own, and accepted ones that nobody was told of
+    int asked_to_close = 0;  // the caller's, which it has accepted to close
     int64_t memory_blocks = 0;
     int fork_marks = 0;
     int threads_running = 0;
     int threads_unclaimed = 0;  // started, neither joined nor detached
 
     bool empty() const {
-        return descriptors == 0 && memory_blocks == 0 && fork_marks == 0 && threads_running == 0 &&
-               threads_unclaimed == 0;
+        return descriptors == 0 && asked_to_close == 0 && memory_blocks == 0 && fork_marks == 0 &&
+               threads_running == 0 && threads_unclaimed == 0;
     }
     std::string to_string() const;
 };
@@ -92,12 +110,23 @@ class FaultPlatform {
     // How often a function was called so far.
     int calls(Call call) const;
     bool fault_happened() const;
+    // From here on runs on the thread that makes such a call, before it.
+    void before_each(Call call, std::function<void()> hook);
     Holdings holdings() const;
     // Breaches of the seam's own rules: a foreign descriptor closed, memory released twice, ...
     std::vector<std::string> breaches() const;
 
     // From here on no memory is given.
     void exhaust_memory();
+
+    // The caller has been told of an accepted descriptor, which is its own from here on. False if
+    // the core has none such to give.
+    bool take_over(int descriptor);
+    // The caller asks the core to close a descriptor of its own. `take_back`: the core refused;
+    // false if it has closed it all the same.
+    void ask_to_close(int descriptor);
+    bool take_back(int descriptor);
+
     // Waits until each thread that was started has ended. Unlike join, this covers detached ones.
     void wait_for_threads();
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <set>
@@ -27,6 +28,7 @@ class FaultState {
 
     // Numbers a call, and says what is to happen to it.
     Fault enter(Call call) {
+        if (const std::function<void()> hook = hook_of(call)) hook();
         std::lock_guard lock(mutex_);
         int ordinal = ++calls_[static_cast<size_t>(call)];
         if (call == Call::kAllocate && memory_exhausted_) return Fault{.effect = Effect::kNoMemory};
@@ -35,6 +37,11 @@ class FaultState {
         if (!hit) return Fault{};
         fault_happened_ = true;
         return fault_;
+    }
+
+    void before_each(Call call, std::function<void()> hook) {
+        std::lock_guard lock(mutex_);
+        hooks_[static_cast<size_t>(call)] = std::move(hook);
     }
 
     int calls(Call call) const {
@@ -52,7 +59,8 @@ class FaultState {
     Holdings holdings() const {
         std::lock_guard lock(mutex_);
         Holdings holdings = holdings_;
-        holdings.descriptors = static_cast<int>(descriptors_.size());
+        holdings.descriptors = static_cast<int>(descriptors_.size() + accepted_.size());
+        holdings.asked_to_close = static_cast<int>(asked_to_close_.size());
         holdings.memory_blocks = static_cast<int64_t>(memory_.size());
         return holdings;
     }
@@ -65,10 +73,30 @@ class FaultState {
         std::lock_guard lock(mutex_);
         if (descriptor >= 0) descriptors_.insert(descriptor);
     }
-    // Says whether the descriptor is the core's own.
+    // One that is the core's until somebody is told of it.
+    void accepted(int descriptor) {
+        std::lock_guard lock(mutex_);
+        if (descriptor >= 0) accepted_.insert(descriptor);
+    }
+    bool take_over(int descriptor) {
+        std::lock_guard lock(mutex_);
+        return accepted_.erase(descriptor) == 1;
+    }
+    void ask_to_close(int descriptor) {
+        std::lock_guard lock(mutex_);
+        asked_to_close_.insert(descriptor);
+    }
+    bool take_back(int descriptor) {
+        std::lock_guard lock(mutex_);
+        return asked_to_close_.erase(descriptor) == 1;
+    }
+    // Says whether the descriptor is the core's to close.
     bool descriptor_closing(int descriptor) {
         std::lock_guard lock(mutex_);
-        if (descriptors_.erase(descriptor) == 1) return true;
+        if (descriptors_.erase(descriptor) == 1 || accepted_.erase(descriptor) == 1 ||
+            asked_to_close_.erase(descriptor) == 1) {
+            return true;
+        }
         breaches_.push_back("closed a descriptor that it had not opened");
         return false;
     }
@@ -163,6 +191,11 @@ class FaultState {
     }
 
  private:
+    std::function<void()> hook_of(Call call) const {
+        std::lock_guard lock(mutex_);
+        return hooks_[static_cast<size_t>(call)];
+    }
+
     static constexpr size_t kStaleNamesMax = 8;
 
     const platform::Platform real_;
@@ -170,10 +203,13 @@ class FaultState {
     mutable std::mutex mutex_;
     std::condition_variable thread_ended_;
     std::array<int, kCallCount> calls_{};
+    std::array<std::function<void()>, kCallCount> hooks_;
     bool fault_happened_ = false;
     bool memory_exhausted_ = false;
     Holdings holdings_;
     std::set<int> descriptors_;
+    std::set<int> accepted_;
+    std::set<int> asked_to_close_;
     std::map<void*, size_t> memory_;
     std::map<std::pair<int, int>, std::pair<uint32_t, uint64_t>> registrations_;
     std::vector<uint64_t> stale_names_;

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -62,7 +64,7 @@ TEST(FaultPlatform, NoticesWhatIsLeft) {
     const int epoll = machine.kernel.epoll_create();
     pthread_t thread;
     ASSERT_EQ(machine.threads.start(
-                  &thread, "test", [](void*) {}, nullptr),
+                  &thread, "test", -1, [](void*) {}, nullptr),
               0);
     faults.wait_for_threads();
     const Holdings left = faults.holdings();
@@ -88,6 +90,37 @@ TEST(FaultPlatform, NoticesWhatIsNotTheCoresToGive) {
     uint64_t block = 0;
     faults.platform().memory.release(&block, sizeof(block));
     EXPECT_EQ(faults.breaches().size(), 2u);
+}
+
+TEST(FaultPlatform, TellsAcceptedAndEntrustedDescriptorsFromItsOwn) {
+    FaultPlatform faults(platform::linux_platform(), Fault{});
+    platform::Kernel& kernel = faults.platform().kernel;
+    const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int client = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    auto* where = reinterpret_cast<struct sockaddr*>(&address);
+    socklen_t length = sizeof(address);
+    ASSERT_EQ(::bind(listener, where, sizeof(sa_family_t)), 0);
+    ASSERT_EQ(::listen(listener, 2), 0);
+    ASSERT_EQ(::getsockname(listener, where, &length), 0);
+    ASSERT_EQ(::connect(client, where, length), 0);
+    const int accepted = kernel.accept(listener, nullptr, nullptr, 0);
+    ASSERT_GE(accepted, 0);
+    EXPECT_EQ(faults.holdings().descriptors, 1);
+    EXPECT_TRUE(faults.take_over(accepted));
+    EXPECT_FALSE(faults.take_over(accepted));
+    EXPECT_TRUE(faults.holdings().empty());
+    EXPECT_EQ(kernel.close(accepted), -EBADF);
+    EXPECT_EQ(faults.breaches().size(), 1u);
+    faults.ask_to_close(accepted);
+    EXPECT_EQ(faults.holdings().asked_to_close, 1);
+    EXPECT_EQ(kernel.close(accepted), 0);
+    EXPECT_FALSE(faults.take_back(accepted));
+    EXPECT_TRUE(faults.holdings().empty());
+    EXPECT_EQ(faults.breaches().size(), 1u);
+    ::close(client);
+    ::close(listener);
 }
 
 TEST(FaultPlatform, AFailingCloseClosesAllTheSame) {

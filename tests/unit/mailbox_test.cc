@@ -14,7 +14,7 @@ namespace cport {
 namespace {
 
 struct Letter : Task {
-    Letter(int sender, int position) : Task(TaskKind::kOperation), from(sender), number(position) {}
+    Letter(int sender, int position) : Task(TaskKind::kAdd), from(sender), number(position) {}
     int from;
     int number;
 };
@@ -30,6 +30,18 @@ TEST(Mailbox, GivesTasksInTheOrderOfTheirPosts) {
     EXPECT_EQ(first.next, &second);
     EXPECT_EQ(second.next, nullptr);
     EXPECT_EQ(mailbox.take(), nullptr);
+}
+
+// Spec: CP-END-7
+TEST(Mailbox, AWakeIsOwedHoweverOftenTheWorkerFellAsleepBefore) {
+    Mailbox mailbox;
+    Letter letter(0, 1);
+    EXPECT_TRUE(mailbox.fall_asleep());
+    EXPECT_TRUE(mailbox.fall_asleep());
+    EXPECT_EQ(mailbox.post(&letter), Mailbox::Posted::kQueuedForSleeper);
+    EXPECT_FALSE(mailbox.fall_asleep());
+    EXPECT_EQ(mailbox.take(), &letter);
+    EXPECT_EQ(mailbox.wakes_owed(), 1);
 }
 
 // Spec: CP-END-7

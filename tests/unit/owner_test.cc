@@ -93,7 +93,8 @@ class OwnerTest : public ::testing::Test {
     EpollEngine engine_{kernel_};
     DescriptorTable table_{platform::linux_platform().memory};
     TaskList completed_;
-    Owner owner_{kernel_, engine_, table_, completed_};
+    Slab slab_{platform::linux_platform().memory};
+    Owner owner_{0, kernel_, engine_, table_, slab_, completed_, 0};
 };
 
 // Spec: CP-READ-6
@@ -255,12 +256,12 @@ TEST_F(OwnerTest, ARemovalDuringTheRegistrationEndsTheAddThatMetTheNewDescriptor
 
 // Spec: CP-READY-4, CP-STALE-2
 TEST_F(OwnerTest, AHangupAddToAReusedNumberStillKnowsASocket) {
-    Operation& old = add(kSocket, Direction::kHangup, 0);
+    Operation& old = add(kSocket, Direction::kWatch, 0);
     advance_all();
     ON_CALL(kernel_, epoll_ctl(kEpoll, EPOLL_CTL_ADD, kSocket, _, _)).WillByDefault(Return(0));
     // What poll(2) says of a socket that was never connected.
     ON_CALL(kernel_, poll_now(kSocket, _)).WillByDefault(Return(EPOLLOUT | EPOLLHUP));
-    add(kSocket, Direction::kHangup, 0);
+    add(kSocket, Direction::kWatch, 0);
     advance_all();
     expect_completed(old, COMPLETION_PORT_CLOSING, COMPLETION_PORT_RESULT_ABANDONED, -1);
     EXPECT_EQ(completed(), nullptr);

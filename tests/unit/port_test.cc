@@ -57,26 +57,14 @@ struct Loop {
 class PortOnMocks : public ::testing::Test {
  protected:
     void SetUp() override {
-        platform::Memory& real = counting_.platform().memory;
-        ON_CALL(memory_, allocate(_, _)).WillByDefault([&real](size_t size, size_t alignment) {
-            return real.allocate(size, alignment);
-        });
-        ON_CALL(memory_, release(_, _)).WillByDefault([&real](void* memory, size_t size) {
-            real.release(memory, size);
-        });
-        ON_CALL(memory_, fork_mark_create()).WillByDefault([&real] {
-            return real.fork_mark_create();
-        });
-        ON_CALL(memory_, fork_mark_destroy(_))
-            .WillByDefault(
-                [&real](const volatile uint32_t* mark) { real.fork_mark_destroy(mark); });
+        test::hand_on(memory_, counting_.platform().memory);
         ON_CALL(kernel_, epoll_create()).WillByDefault(Return(kEpoll));
         ON_CALL(kernel_, eventfd_create()).WillByDefault(Return(kWake));
         ON_CALL(kernel_, descriptor_kind(_))
             .WillByDefault(Return(static_cast<int>(platform::DescriptorKind::kSocket)));
         ON_CALL(kernel_, socket_type(_)).WillByDefault(Return(SOCK_DGRAM));
-        ON_CALL(threads_, start(_, _, _, _))
-            .WillByDefault(DoAll(SaveArg<2>(&body_), SaveArg<3>(&argument_), Return(0)));
+        ON_CALL(threads_, start(_, _, _, _, _))
+            .WillByDefault(DoAll(SaveArg<3>(&body_), SaveArg<4>(&argument_), Return(0)));
     }
     void TearDown() override { EXPECT_TRUE(counting_.holdings().empty()); }
 
@@ -118,7 +106,7 @@ TEST_F(PortOnMocks, IsMadeOfOneEpollInstanceAndOneWorker) {
         EXPECT_CALL(kernel_, epoll_create());
         EXPECT_CALL(kernel_, eventfd_create());
         EXPECT_CALL(kernel_, epoll_ctl(kEpoll, EPOLL_CTL_ADD, kWake, EPOLLIN | EPOLLET, _));
-        EXPECT_CALL(threads_, start(_, _, _, _));
+        EXPECT_CALL(threads_, start(_, _, _, _, _));
     }
     COMPLETION_PORT_HANDLE port = create();
     ASSERT_NE(port, nullptr);
@@ -133,7 +121,7 @@ TEST_F(PortOnMocks, IsMadeOfOneEpollInstanceAndOneWorker) {
 
 // Spec: CP-CREATE-2
 TEST_F(PortOnMocks, IsUndoneWhenNoThreadCanBeMade) {
-    ON_CALL(threads_, start(_, _, _, _)).WillByDefault(Return(-EAGAIN));
+    ON_CALL(threads_, start(_, _, _, _, _)).WillByDefault(Return(-EAGAIN));
     EXPECT_CALL(threads_, join(_)).Times(0);
     EXPECT_CALL(threads_, detach(_)).Times(0);
     EXPECT_CALL(kernel_, close(kWake));
@@ -146,7 +134,7 @@ TEST_F(PortOnMocks, IsUndoneWhenNoThreadCanBeMade) {
 // Spec: CP-CREATE-2
 TEST_F(PortOnMocks, IsUndoneWhenTheWakeCannotBeWatched) {
     EXPECT_CALL(kernel_, epoll_ctl(_, _, _, _, _)).WillOnce(Return(-ENOMEM));
-    EXPECT_CALL(threads_, start(_, _, _, _)).Times(0);
+    EXPECT_CALL(threads_, start(_, _, _, _, _)).Times(0);
     EXPECT_CALL(kernel_, close(kWake)).WillOnce(Return(-EINTR));
     EXPECT_CALL(kernel_, close(kEpoll)).WillOnce(Return(-EIO));
     EXPECT_EQ(create(), nullptr);
@@ -170,7 +158,7 @@ TEST_F(PortOnMocks, ClosesNothingThatWasNotOpened) {
 TEST_F(PortOnMocks, AnIdleWorkerWaitsTwoSecondsAtATime) {
     COMPLETION_PORT_HANDLE port = create();
     int waits = 0;
-    EXPECT_CALL(kernel_, epoll_wait(kEpoll, _, _, 2000))
+    EXPECT_CALL(kernel_, epoll_wait(kEpoll, _, _, 2'000'000'000))
         .Times(5)
         .WillRepeatedly([&waits, port](int, struct epoll_event*, int, int) {
             if (++waits == 5) completion_port_shutdown(port);
@@ -190,7 +178,7 @@ TEST_F(PortOnMocks, ReadinessThatNobodyAskedForLeavesTheWorkerIdle) {
         .WillOnce(DoAll(SaveArg<4>(&name), Return(0)));
     ASSERT_EQ(add_read(port, kSocket), 0);
     int waits = 0;
-    EXPECT_CALL(kernel_, epoll_wait(kEpoll, _, _, 2000))
+    EXPECT_CALL(kernel_, epoll_wait(kEpoll, _, _, 2'000'000'000))
         .Times(4)
         .WillRepeatedly([&](int, struct epoll_event* events, int, int) {
             if (++waits == 4) completion_port_shutdown(port);

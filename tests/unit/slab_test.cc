@@ -111,6 +111,19 @@ TEST(Slab, TheOwnerDoesNotKeepEverythingToItself) {
     }
 }
 
+// Spec: CP-OPT-8
+TEST(Slab, AtTheLimitARestingOwnerKeepsNothing) {
+    Slab slab(memory(), 1);
+    int error = 0;
+    std::vector<Operation*> taken;
+    for (uint32_t i = 1; i < Slab::kChunkSlots; ++i) taken.push_back(slab.take(error));
+    for (Operation* operation : taken) slab.release_as_owner(operation);
+    slab.rest_as_owner();
+    for (uint32_t i = 0; i < Slab::kChunkSlots; ++i) {
+        ASSERT_NE(slab.take(error), nullptr) << i;
+    }
+}
+
 // Other threads take slots; the owner takes some, and releases its own and theirs. A slot that two
 // have at a time would show in its `context`.
 TEST(Slab, ASlotHasOneUserAtATime) {
@@ -161,6 +174,68 @@ TEST(Slab, ASlotHasOneUserAtATime) {
     }
     for (std::thread& thread : threads) thread.join();
     EXPECT_FALSE(doubled);
+}
+
+// Spec: CP-SUBMIT-5
+TEST(Slab, AnIdNamesOneUseOfOneSlot) {
+    Slab slab(memory());
+    int error = 0;
+    Operation* operation = slab.take(error);
+    const uint64_t id = operation->id();
+    EXPECT_NE(id, 0u);
+    EXPECT_EQ(slab.find(id), operation);
+    slab.release(operation);
+    EXPECT_EQ(slab.find(id), nullptr);
+    ASSERT_EQ(slab.take_as_owner(error), operation);
+    const uint64_t next = operation->id();
+    EXPECT_NE(next, id);
+    EXPECT_EQ(slab.find(next), operation);
+    EXPECT_EQ(slab.find(id), nullptr);
+    slab.release_as_owner(operation);
+    EXPECT_EQ(slab.find(next), nullptr);
+}
+
+// Spec: CP-SUBMIT-5
+TEST(Slab, TheIdsOfAllSlotsDiffer) {
+    Slab slab(memory());
+    std::set<uint64_t> ids;
+    constexpr uint32_t kSlots = 3 * Slab::kChunkSlots;
+    int error = 0;
+    for (uint32_t i = 0; i < kSlots; ++i) {
+        Operation* operation = slab.take(error);
+        ASSERT_EQ(slab.find(operation->id()), operation);
+        ids.insert(operation->id());
+    }
+    EXPECT_EQ(ids.size(), kSlots);
+    EXPECT_EQ(ids.count(0), 0u);
+}
+
+// Spec: CP-CANCEL-2
+TEST(Slab, WhatIsNoIdFindsNothing) {
+    Slab slab(memory());
+    constexpr uint64_t kUse = uint64_t{1} << 32;
+    EXPECT_EQ(slab.find(kUse | 1), nullptr) << "nothing was taken yet";
+    int error = 0;
+    const uint64_t id = slab.take(error)->id();
+    for (uint64_t garbage :
+         {uint64_t{0}, id - kUse, id + kUse, id & UINT32_MAX, kUse, uint64_t{UINT64_MAX},
+          kUse | UINT32_MAX, kUse | (Slab::kChunkSlots + 1), kUse | Slab::kSlotsMax,
+          kUse | (Slab::kSlotsMax + 1)}) {
+        EXPECT_EQ(slab.find(garbage), nullptr) << garbage;
+    }
+}
+
+// Spec: CP-SUBMIT-5
+TEST(Slab, AnIdIsNotZeroWhenTheUsesHaveGoneRound) {
+    Slab slab(memory());
+    int error = 0;
+    Operation* operation = slab.take(error);
+    operation->generation.store(UINT32_MAX);
+    EXPECT_EQ(slab.find(operation->id()), operation);
+    slab.release(operation);
+    ASSERT_EQ(slab.take(error), operation);
+    EXPECT_EQ(operation->generation.load(), 1u);
+    EXPECT_EQ(slab.find(operation->id()), operation);
 }
 
 }  // namespace

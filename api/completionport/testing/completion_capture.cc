@@ -5,23 +5,18 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <condition_variable>
-#include <cstring>
-#include <deque>
-#include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
-#include <utility>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "completionport/testing/capture_state.h"
 
 namespace completionport::testing {
 namespace {
-
-struct Port {
-    size_t references = 1;
-    bool ending = false;
-    bool freed = false;
-};
 
 unsigned direction_of(const COMPLETION_PORT_INGRESS_DATA& data) {
     return static_cast<unsigned>(data.epoll_op) & ~static_cast<unsigned>(EPOLLET | EPOLLONESHOT);
@@ -86,107 +81,9 @@ const char* objection_to(const COMPLETION_PORT_INGRESS_DATA& data, const Complet
     return nullptr;
 }
 
-void call_back(const CapturedAdd& add, const Completion& completion) {
-    const bool unexplained =
-        completion.result == COMPLETION_PORT_RESULT_ERROR && completion.error == 0;
-    errno = unexplained ? EIO : completion.error;
-    add.ingress_data.event_callback(add.ingress_data.event_callback_ctx, completion.action,
-                                    completion.result, completion.amount);
-}
-
-constexpr Completion kAbandoned{COMPLETION_PORT_CLOSING, COMPLETION_PORT_RESULT_ABANDONED, -1, 0};
-
-}  // namespace
-
-class CompletionCapture::State {
- public:
-    using Handle = COMPLETION_PORT_HANDLE;
-    using Job = std::function<void()>;
-    struct Removal {
-        Handle completion_port;
-        SOCKET_HANDLE socket;
-    };
-
-    // The port of a handle that may still be used; otherwise the test fails. Needs the lock.
-    Port* find(Handle handle, const char* function);
-    const Port* find_known(Handle handle) const;
-    // Moves the adds that match to the queue, to end abandoned. Needs the lock.
-    template <typename Predicate>
-    void queue_abandoned(Predicate matches);
-    void queue_abandoned(Handle handle);
-    bool is_removing(Handle handle, SOCKET_HANDLE socket) const;
-    void start_removed(Handle handle, SOCKET_HANDLE socket);
-    std::optional<CapturedAdd> oldest(SOCKET_HANDLE socket,
-                                      COMPLETION_PORT_EPOLL_ACTION action) const;
-    bool is_running_here() const { return running_ && runner_ == std::this_thread::get_id(); }
-    // Runs the queue until it is empty. Inside a callback the run that called it goes on instead.
-    void run();
-
-    mutable std::mutex mutex_;
-    std::condition_variable idle_;
-    std::vector<std::unique_ptr<Port>> ports_;
-    std::vector<CapturedAdd> pending_;
-    std::vector<Removal> removals_;
-    std::deque<Job> queue_;
-    uint64_t last_number_ = 0;
-    bool running_ = false;
-    std::thread::id runner_;
-};
-
-const Port* CompletionCapture::State::find_known(Handle handle) const {
-    for (const auto& port : ports_) {
-        if (reinterpret_cast<Handle>(port.get()) == handle) return port.get();
-    }
-    return nullptr;
-}
-
-Port* CompletionCapture::State::find(Handle handle, const char* function) {
-    const Port* const port = find_known(handle);
-    if (port == nullptr) {
-        ADD_FAILURE() << function << ": the handle is not one of this CompletionCapture";
-        return nullptr;
-    }
-    if (port->freed) {
-        ADD_FAILURE() << function << ": the port was freed by its last completion_port_dec_ref";
-        return nullptr;
-    }
-    return const_cast<Port*>(port);
-}
-
-template <typename Predicate>
-void CompletionCapture::State::queue_abandoned(Predicate matches) {
-    const auto kept = std::stable_partition(pending_.begin(), pending_.end(),
-                                            [&](const CapturedAdd& add) { return !matches(add); });
-    for (auto add = kept; add != pending_.end(); ++add) {
-        queue_.emplace_back([ended = *add] { call_back(ended, kAbandoned); });
-    }
-    pending_.erase(kept, pending_.end());
-}
-
-void CompletionCapture::State::queue_abandoned(Handle handle) {
-    queue_abandoned([handle](const CapturedAdd& add) { return add.completion_port == handle; });
-}
-
-bool CompletionCapture::State::is_removing(Handle handle, SOCKET_HANDLE socket) const {
-    return std::any_of(removals_.begin(), removals_.end(), [&](const Removal& removal) {
-        return removal.completion_port == handle && removal.socket == socket;
-    });
-}
-
-void CompletionCapture::State::start_removed(Handle handle, SOCKET_HANDLE socket) {
-    const std::lock_guard lock(mutex_);
-    removals_.erase(std::remove_if(removals_.begin(), removals_.end(),
-                                   [&](const Removal& removal) {
-                                       return removal.completion_port == handle &&
-                                              removal.socket == socket;
-                                   }),
-                    removals_.end());
-}
-
-std::optional<CapturedAdd> CompletionCapture::State::oldest(
-    SOCKET_HANDLE socket, COMPLETION_PORT_EPOLL_ACTION action) const {
-    const std::lock_guard lock(mutex_);
-    for (const CapturedAdd& add : pending_) {
+std::optional<CapturedAdd> oldest(const std::vector<CapturedAdd>& pending, SOCKET_HANDLE socket,
+                                  COMPLETION_PORT_EPOLL_ACTION action) {
+    for (const CapturedAdd& add : pending) {
         if (add.ingress_data.socket == socket && waits_for(add.ingress_data, action)) return add;
     }
     ADD_FAILURE() << "no add of socket " << socket << " waits for "
@@ -194,21 +91,14 @@ std::optional<CapturedAdd> CompletionCapture::State::oldest(
     return std::nullopt;
 }
 
-void CompletionCapture::State::run() {
-    std::unique_lock lock(mutex_);
-    if (is_running_here()) return;
-    idle_.wait(lock, [this] { return !running_; });
-    running_ = true;
-    runner_ = std::this_thread::get_id();
-    while (!queue_.empty()) {
-        const Job job = std::move(queue_.front());
-        queue_.pop_front();
-        lock.unlock();
-        job();
-        lock.lock();
-    }
-    running_ = false;
-    idle_.notify_all();
+}  // namespace
+
+void call_back(const CapturedAdd& add, const Completion& completion) {
+    const bool unexplained =
+        completion.result == COMPLETION_PORT_RESULT_ERROR && completion.error == 0;
+    errno = unexplained ? EIO : completion.error;
+    add.ingress_data.event_callback(add.ingress_data.event_callback_ctx, completion.action,
+                                    completion.result, completion.amount);
 }
 
 CompletionCapture::CompletionCapture() : state_(std::make_unique<State>()) {}
@@ -224,14 +114,13 @@ CompletionCapture::~CompletionCapture() {
 
 COMPLETION_PORT_HANDLE CompletionCapture::completion_port_create() {
     const std::lock_guard lock(state_->mutex_);
-    state_->ports_.push_back(std::make_unique<Port>());
-    return reinterpret_cast<COMPLETION_PORT_HANDLE>(state_->ports_.back().get());
+    return state_->new_port({});
 }
 
 void CompletionCapture::completion_port_inc_ref(COMPLETION_PORT_HANDLE completion_port) {
     if (completion_port == nullptr) return;
     const std::lock_guard lock(state_->mutex_);
-    Port* const port = state_->find(completion_port, "completion_port_inc_ref");
+    State::Port* const port = state_->find(completion_port, "completion_port_inc_ref");
     if (port == nullptr) return;
     if (port->references == 0) {
         ADD_FAILURE() << "completion_port_inc_ref: the port has no references left";
@@ -244,15 +133,14 @@ void CompletionCapture::completion_port_dec_ref(COMPLETION_PORT_HANDLE completio
     if (completion_port == nullptr) return;
     {
         const std::lock_guard lock(state_->mutex_);
-        Port* const port = state_->find(completion_port, "completion_port_dec_ref");
+        State::Port* const port = state_->find(completion_port, "completion_port_dec_ref");
         if (port == nullptr) return;
         if (port->references == 0) {
             ADD_FAILURE() << "completion_port_dec_ref: the port has no references left";
             return;
         }
         if (--port->references != 0) return;
-        port->ending = true;
-        state_->queue_abandoned(completion_port);
+        state_->begin_end(*port);
         state_->queue_.emplace_back([state = state_.get(), port] {
             const std::lock_guard inner(state->mutex_);
             port->freed = true;
@@ -264,10 +152,9 @@ void CompletionCapture::completion_port_dec_ref(COMPLETION_PORT_HANDLE completio
 int CompletionCapture::completion_port_shutdown(COMPLETION_PORT_HANDLE completion_port) {
     if (completion_port == nullptr) return -EINVAL;
     const std::lock_guard lock(state_->mutex_);
-    Port* const port = state_->find(completion_port, "completion_port_shutdown");
+    State::Port* const port = state_->find(completion_port, "completion_port_shutdown");
     if (port == nullptr) return -EINVAL;
-    port->ending = true;
-    state_->queue_abandoned(completion_port);
+    state_->begin_end(*port);
     return 0;
 }
 
@@ -277,23 +164,20 @@ int CompletionCapture::completion_port_add(COMPLETION_PORT_HANDLE completion_por
     const int refusal = refusal_of(*ingress_data);
     if (refusal != 0) return refusal;
     const std::lock_guard lock(state_->mutex_);
-    const Port* const port = state_->find(completion_port, "completion_port_add");
-    if (port == nullptr) return -EINVAL;
-    if (port->ending) return -ESHUTDOWN;
-    if (state_->is_removing(completion_port, ingress_data->socket)) return -ECANCELED;
-    state_->pending_.push_back({++state_->last_number_, completion_port, *ingress_data});
+    const int port_refusal =
+        state_->refusal_of(completion_port, ingress_data->socket, "completion_port_add");
+    if (port_refusal != 0) return port_refusal;
+    state_->waiting_.push_back(CapturedAdd{++state_->last_number_, completion_port, *ingress_data});
     return 0;
 }
 
 void CompletionCapture::completion_port_remove(COMPLETION_PORT_HANDLE completion_port,
                                                SOCKET_HANDLE socket) {
-    if (completion_port == nullptr || socket == INVALID_SOCKET) return;
+    if (completion_port == nullptr || socket < 0) return;
     {
         const std::lock_guard lock(state_->mutex_);
         if (state_->find(completion_port, "completion_port_remove") == nullptr) return;
-        state_->queue_abandoned([&](const CapturedAdd& add) {
-            return add.completion_port == completion_port && add.ingress_data.socket == socket;
-        });
+        state_->abandon_socket(completion_port, socket);
     }
     state_->run();
 }
@@ -305,14 +189,11 @@ int CompletionCapture::completion_port_remove_async(COMPLETION_PORT_HANDLE compl
     if (completion_port == nullptr || on_removed == nullptr) return -EINVAL;
     if (socket < 0) return -EBADF;
     const std::lock_guard lock(state_->mutex_);
-    const Port* const port = state_->find(completion_port, "completion_port_remove_async");
-    if (port == nullptr) return -EINVAL;
-    if (port->ending) return -ESHUTDOWN;
+    const int refusal = state_->refusal_of(completion_port, "completion_port_remove_async");
+    if (refusal != 0) return refusal;
     if (state_->is_removing(completion_port, socket)) return -EALREADY;
     state_->removals_.push_back({completion_port, socket});
-    state_->queue_abandoned([&](const CapturedAdd& add) {
-        return add.completion_port == completion_port && add.ingress_data.socket == socket;
-    });
+    state_->abandon_socket(completion_port, socket);
     state_->queue_.emplace_back([=, state = state_.get()] {
         state->start_removed(completion_port, socket);
         errno = 0;
@@ -323,7 +204,7 @@ int CompletionCapture::completion_port_remove_async(COMPLETION_PORT_HANDLE compl
 
 std::vector<CapturedAdd> CompletionCapture::pending() const {
     const std::lock_guard lock(state_->mutex_);
-    return state_->pending_;
+    return state_->all<CapturedAdd>();
 }
 
 std::vector<CapturedAdd> CompletionCapture::pending(SOCKET_HANDLE socket) const {
@@ -335,10 +216,7 @@ std::vector<CapturedAdd> CompletionCapture::pending(SOCKET_HANDLE socket) const 
     return adds;
 }
 
-size_t CompletionCapture::pending_count() const {
-    const std::lock_guard lock(state_->mutex_);
-    return state_->pending_.size();
-}
+size_t CompletionCapture::pending_count() const { return pending().size(); }
 
 uint64_t CompletionCapture::last_number() const {
     const std::lock_guard lock(state_->mutex_);
@@ -347,44 +225,43 @@ uint64_t CompletionCapture::last_number() const {
 
 size_t CompletionCapture::references(COMPLETION_PORT_HANDLE completion_port) const {
     const std::lock_guard lock(state_->mutex_);
-    const Port* const port = state_->find_known(completion_port);
+    const State::Port* const port = state_->find_known(completion_port);
     return port == nullptr ? 0 : port->references;
 }
 
 bool CompletionCapture::complete(SOCKET_HANDLE socket, COMPLETION_PORT_EPOLL_ACTION action,
                                  COMPLETION_PORT_RESULT result, int32_t amount, int error) {
-    const std::optional<CapturedAdd> add = state_->oldest(socket, action);
+    const std::optional<CapturedAdd> add = oldest(pending(), socket, action);
     return add && complete_number(add->number, {action, result, amount, error});
 }
 
 bool CompletionCapture::complete_number(uint64_t number, const Completion& completion) {
     {
         const std::lock_guard lock(state_->mutex_);
-        auto& pending = state_->pending_;
-        const auto add =
-            std::find_if(pending.begin(), pending.end(),
-                         [number](const CapturedAdd& each) { return each.number == number; });
-        if (add == pending.end()) {
+        const auto found = state_->first<CapturedAdd>(
+            [number](const CapturedAdd& each) { return each.number == number; });
+        if (found == state_->waiting_.end()) {
             const bool ended = number != 0 && number <= state_->last_number_;
             ADD_FAILURE() << "add " << number
                           << (ended ? " was completed before: an add calls back exactly once"
                                     : " was never accepted");
             return false;
         }
-        const char* const objection = objection_to(add->ingress_data, completion);
+        const auto add = std::get<CapturedAdd>(*found);
+        const char* const objection = objection_to(add.ingress_data, completion);
         if (objection != nullptr) {
             ADD_FAILURE() << "add " << number << " cannot end so: " << objection;
             return false;
         }
-        state_->queue_.emplace_back([ended = *add, completion] { call_back(ended, completion); });
-        pending.erase(add);
+        state_->waiting_.erase(found);
+        state_->deliver(add, completion);
     }
     state_->run();
     return true;
 }
 
 size_t CompletionCapture::fill_and_complete(SOCKET_HANDLE socket, std::string_view bytes) {
-    const std::optional<CapturedAdd> add = state_->oldest(socket, COMPLETION_PORT_EPOLL_EPOLLIN);
+    const auto add = oldest(pending(), socket, COMPLETION_PORT_EPOLL_EPOLLIN);
     if (!add) return 0;
     const EPOLL_BUFFER_DATA& buffer = add->ingress_data.buffer_data;
     if (buffer.buffer == nullptr) {
@@ -408,7 +285,7 @@ size_t CompletionCapture::fill_and_complete(std::string_view bytes) {
 }
 
 std::string CompletionCapture::take_and_complete(SOCKET_HANDLE socket) {
-    const std::optional<CapturedAdd> add = state_->oldest(socket, COMPLETION_PORT_EPOLL_EPOLLOUT);
+    const auto add = oldest(pending(), socket, COMPLETION_PORT_EPOLL_EPOLLOUT);
     if (!add) return {};
     const EPOLL_BUFFER_DATA& buffer = add->ingress_data.buffer_data;
     if (buffer.buffer == nullptr) {
@@ -425,7 +302,7 @@ std::string CompletionCapture::take_and_complete(SOCKET_HANDLE socket) {
 void CompletionCapture::abandon_all() {
     {
         const std::lock_guard lock(state_->mutex_);
-        state_->queue_abandoned([](const CapturedAdd&) { return true; });
+        state_->abandon_if([](COMPLETION_PORT_HANDLE, SOCKET_HANDLE) { return true; });
     }
     state_->run();
 }

@@ -9,7 +9,7 @@
  *   EXPECT_CALL(mock, completion_port_add(port, _)).Times(1);
  *
  * While no mock lives, a call fails the test and returns NULL (errno ENOSYS) or -ENOSYS. A second
- * mock beside a living one fails the test and gets no calls. [CP-MOCK-1, CP-MOCK-2] */
+ * mock beside a living one fails the test and gets no calls. [CP-MOCK-1] */
 #ifndef COMPLETIONPORT_TESTING_MOCK_COMPLETION_PORT_H
 #define COMPLETIONPORT_TESTING_MOCK_COMPLETION_PORT_H
 

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <completionport/completion_port.h>
+#include <completionport/options.h>
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <utility>
 
 #include "runtime/programs/common/errors.h"
@@ -14,7 +16,7 @@ namespace cport::programs {
 class Port {
  public:
     // Throws OperatingError.
-    Port() : handle_(completion_port_create()) {
+    explicit Port(uint32_t engine = COMPLETION_PORT_ENGINE_EPOLL) : handle_(create(engine)) {
         if (handle_ == nullptr) {
             throw OperatingError(
                 fmt::format("cannot create a completion port: {}", error_text(errno)));
@@ -33,6 +35,13 @@ class Port {
     }
 
  private:
+    static COMPLETION_PORT_HANDLE create(uint32_t engine) {
+        COMPLETION_PORT_OPTIONS options{};
+        options.size = sizeof(options);
+        options.engine = engine;
+        return completion_port_create_with_options(&options);
+    }
+
     COMPLETION_PORT_HANDLE handle_;
 };
 

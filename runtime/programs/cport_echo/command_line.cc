@@ -97,6 +97,13 @@ CLI::Option* add_rate(CLI::App* app, const std::string& name, const std::string&
     return add_parsed(app, name, help, value, parse_rate)->type_name("RATE");
 }
 
+uint32_t parse_engine(const std::string& text) {
+    if (text == "auto") return COMPLETION_PORT_ENGINE_AUTO;
+    if (text == "epoll") return COMPLETION_PORT_ENGINE_EPOLL;
+    if (text == "io_uring") return COMPLETION_PORT_ENGINE_IO_URING;
+    throw UsageError(fmt::format("'{}' is not accepted: give auto, epoll or io_uring", text));
+}
+
 CLI::App* add_serve(CLI::App* app, ServeOptions* options) {
     CLI::App* serve = app->add_subcommand("serve", "Send back to every peer what it sends");
     serve
@@ -116,6 +123,11 @@ CLI::App* add_serve(CLI::App* app, ServeOptions* options) {
         ->type_name(kUrlHelp);
     add_count(serve, "--threads", "Completion ports, each with one worker. Default 1",
               &options->threads, kThreadsMax);
+    add_parsed(serve, "--engine",
+               "How the kernel is asked: auto, epoll or io_uring (epoll where the kernel does not "
+               "allow it). Default auto",
+               &options->engine, parse_engine)
+        ->type_name("ENGINE");
     add_count(serve, "--max-connections",
               "Connections at a time; more are accepted and closed. Default 10000",
               &options->connections_max, kConnectionsMax);

@@ -2,6 +2,8 @@
 // status.
 #pragma once
 
+#include <completionport/options.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -13,6 +15,7 @@ namespace cport::programs {
 struct ServeOptions {
     std::vector<Endpoint> listen;
     uint32_t threads = 1;
+    uint32_t engine = COMPLETION_PORT_ENGINE_AUTO;
     uint32_t connections_max = 0;  // 0: the default, lowered to what the descriptor limit allows
     uint32_t idle_timeout_s = 0;
     int64_t drain_ns = 5'000'000'000;

@@ -123,7 +123,8 @@ int run_serve(const ServeOptions& options) {
     Signals signals{SIGINT, SIGTERM, SIGUSR1};
     const Wakeup ended;
     const uint32_t connections_max = connections_that_fit(options);
-    const std::vector<Port> ports(options.threads);
+    std::vector<Port> ports;
+    for (uint32_t i = 0; i < options.threads; ++i) ports.emplace_back(options.engine);
     std::vector<COMPLETION_PORT_HANDLE> handles;
     std::transform(ports.begin(), ports.end(), std::back_inserter(handles),
                    [](const Port& port) { return port.get(); });

@@ -1,75 +1,10 @@
 // Counts what the process allocates while a port works.
-#include <stdlib.h>
-#include <sys/mman.h>
-
 #include <atomic>
 #include <cstddef>
-#include <new>
-#include <string>
 
 #include "tests/contract/port_fixture.h"
 #include "tests/contract/process_facts.h"
-
-namespace {
-
-std::atomic<size_t> allocations{0};
-
-}  // namespace
-
-#if defined(CPORT_TEST_SANITIZED)
-
-// The sanitizers own malloc, and tell of each call.
-extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void*,
-                                                                           size_t),
-                                                         void (*on_free)(const volatile void*));
-
-namespace {
-
-void count_allocation(const volatile void*, size_t) { allocations.fetch_add(1); }
-void ignore_release(const volatile void*) {}
-
-[[maybe_unused]] const int hook_installed =
-    __sanitizer_install_malloc_and_free_hooks(count_allocation, ignore_release);
-
-}  // namespace
-
-#else
-
-// The C library's own functions, behind the names that everybody calls; operator new calls malloc.
-extern "C" {
-void* __libc_malloc(size_t size);
-void* __libc_calloc(size_t count, size_t size);
-void* __libc_realloc(void* memory, size_t size);
-void* __libc_memalign(size_t alignment, size_t size);
-
-void* malloc(size_t size) {
-    allocations.fetch_add(1);
-    return __libc_malloc(size);
-}
-
-void* calloc(size_t count, size_t size) {
-    allocations.fetch_add(1);
-    return __libc_calloc(count, size);
-}
-
-void* realloc(void* memory, size_t size) {
-    allocations.fetch_add(1);
-    return __libc_realloc(memory, size);
-}
-
-void* aligned_alloc(size_t alignment, size_t size) {
-    allocations.fetch_add(1);
-    return __libc_memalign(alignment, size);
-}
-
-int posix_memalign(void** memory, size_t alignment, size_t size) {
-    allocations.fetch_add(1);
-    *memory = __libc_memalign(alignment, size);
-    return *memory == nullptr ? 12 : 0;
-}
-}
-
-#endif
+#include "tests/integration/core/allocation_count.h"
 
 namespace cport::test {
 namespace {
@@ -142,11 +77,11 @@ TEST_P(AllocationsTest, SteadyStateDispatchAllocatesNothing) {
         left.dispatches = right.dispatches = &dispatches;
         left.stop_at = right.stop_at = rounds[i];
         left.stopped = right.stopped = &stopped;
-        const size_t before = allocations.load();
+        const size_t before = allocation_count();
         ASSERT_EQ(completion_port_add(port(), &right.receive), 0);
         ASSERT_EQ(completion_port_add(port(), &left.send), 0);
         stopped.wait();
-        allocated[i] = allocations.load() - before;
+        allocated[i] = allocation_count() - before;
         completion_port_remove(port(), pair.ours.get());
         completion_port_remove(port(), pair.theirs.get());
         read_available(pair.ours.get());
@@ -186,10 +121,10 @@ TEST_P(AllocationsTest, ReadinessDispatchAllocatesNothing) {
     // Once before the count, so that the slot and the descriptor's record exist.
     ASSERT_EQ(endless.add(port(), EPOLLIN, ready.get()), 0);
     endless.wait();
-    const size_t before = allocations.load();
+    const size_t before = allocation_count();
     ASSERT_EQ(completion_port_add(port(), &loop.add), 0);
     loop.done.wait();
-    EXPECT_EQ(allocations.load() - before, 0u);
+    EXPECT_EQ(allocation_count() - before, 0u);
     EXPECT_EQ(loop.left, 0u);
 }
 
@@ -198,14 +133,14 @@ TEST_P(AllocationsTest, RemoveAllocatesNothing) {
     Pair& tcp = keep(tcp_pair());
     Operation& pending = receive(tcp.ours.get(), 4);
     fence();
-    size_t before = allocations.load();
+    size_t before = allocation_count();
     completion_port_remove(port(), tcp.ours.get());
     // Nor does the worker: the recorder's own list takes at most one step for the callback.
-    EXPECT_LE(allocations.load() - before, 1u);
+    EXPECT_LE(allocation_count() - before, 1u);
     EXPECT_EQ(pending.wait(), closing());
-    before = allocations.load();
+    before = allocation_count();
     completion_port_remove(port(), tcp.ours.get());
-    EXPECT_EQ(allocations.load() - before, 0u);
+    EXPECT_EQ(allocation_count() - before, 0u);
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
-// A program that other tests watch from outside. `receive COUNT`: answers COUNT bytes, one by one.
+// A program that other tests watch from outside.
+// `receive COUNT [io_uring]`: answers COUNT bytes, one by one; on io_uring by sends of the port.
 // `idle`: tells its worker's id and waits for its input to end, with sockets that are hung up, in
 // error, or readable though nobody asked.
+#include <completionport/options.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -18,7 +20,10 @@ namespace {
 struct Answerer {
     COMPLETION_PORT_HANDLE port;
     COMPLETION_PORT_INGRESS_DATA add;
+    COMPLETION_PORT_INGRESS_DATA answer;
     char byte;
+
+    static void on_sent(void*, COMPLETION_PORT_EPOLL_ACTION, COMPLETION_PORT_RESULT, int32_t) {}
 
     static void on_received(void* context, COMPLETION_PORT_EPOLL_ACTION,
                             COMPLETION_PORT_RESULT result, int32_t amount) {
@@ -27,11 +32,15 @@ struct Answerer {
             return;
         }
         completion_port_add(self->port, &self->add);
-        write_all(self->add.socket, "a");
+        if (self->answer.epoll_op != 0) {
+            completion_port_add(self->port, &self->answer);
+        } else {
+            write_all(self->add.socket, "a");
+        }
     }
 };
 
-int answer(COMPLETION_PORT_HANDLE port, int count) {
+int answer(COMPLETION_PORT_HANDLE port, int count, bool by_port) {
     Pair pair = tcp_pair();
     Answerer answerer{};
     answerer.port = port;
@@ -40,6 +49,13 @@ int answer(COMPLETION_PORT_HANDLE port, int count) {
     answerer.add.event_callback = &Answerer::on_received;
     answerer.add.event_callback_ctx = &answerer;
     answerer.add.buffer_data = {&answerer.byte, 1};
+    char said = 'a';
+    if (by_port) {
+        answerer.answer = answerer.add;
+        answerer.answer.epoll_op = EPOLLOUT;
+        answerer.answer.event_callback = &Answerer::on_sent;
+        answerer.answer.buffer_data = {&said, 1};
+    }
     if (completion_port_add(port, &answerer.add) != 0) {
         return EXIT_FAILURE;
     }
@@ -100,14 +116,19 @@ int idle(COMPLETION_PORT_HANDLE port) {
 }
 
 int run(int argc, char** argv) {
-    COMPLETION_PORT_HANDLE port = completion_port_create();
+    const bool ring = argc > 3 && std::strcmp(argv[3], "io_uring") == 0;
+    COMPLETION_PORT_OPTIONS options{};
+    options.size = sizeof(options);
+    options.engine = COMPLETION_PORT_ENGINE_IO_URING;
+    COMPLETION_PORT_HANDLE port =
+        ring ? completion_port_create_with_options(&options) : completion_port_create();
     if (port == nullptr || argc < 2) {
         return EXIT_FAILURE;
     }
     if (std::strcmp(argv[1], "idle") == 0) {
         return idle(port);
     }
-    const int result = argc < 3 ? EXIT_FAILURE : answer(port, std::atoi(argv[2]));
+    const int result = argc < 3 ? EXIT_FAILURE : answer(port, std::atoi(argv[2]), ring);
     completion_port_dec_ref(port);
     return result;
 }

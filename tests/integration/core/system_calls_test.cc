@@ -79,10 +79,10 @@ class TemporaryFile {
     std::string path_ = "/tmp/cport_trace_XXXXXX";
 };
 
-std::map<std::string, long> count_system_calls(int receives) {
+std::map<std::string, long> count_system_calls(int receives, const char* engine = "epoll") {
     const TemporaryFile summary;
     Traced traced({"-c", "-U", "calls,name", "-o", summary.path()}, STDERR_FILENO,
-                  {"receive", std::to_string(receives)});
+                  {"receive", std::to_string(receives), engine});
     EXPECT_EQ(traced.wait(), 0) << "strace or the traced program failed";
     std::map<std::string, long> calls;
     std::ifstream file(summary.path());
@@ -109,6 +109,25 @@ TEST(SystemCallsTest, SteadyStateReceiveMakesNoFutexCallAndNoEpollCtl) {
     // Start and end of the threads differ by a few from run to run.
     EXPECT_LE(many["futex"] - few["futex"], 10);
     EXPECT_LE(many["write"] - few["write"], 10);
+}
+
+// Spec: CP-RING-7
+TEST(SystemCallsTest, SteadyStateOnIoUringIsOneCallARound) {
+    constexpr long kFew = 200;
+    constexpr long kMany = 3'200;
+    std::map<std::string, long> few = count_system_calls(kFew, "io_uring");
+    std::map<std::string, long> many = count_system_calls(kMany, "io_uring");
+    if (few["io_uring_enter"] == 0) GTEST_SKIP() << "this kernel has no io_uring for us";
+    const auto more = [&](const char* name) { return many[name] - few[name]; };
+    // The receive and the send of a message come back in one round or in two.
+    EXPECT_GE(more("io_uring_enter"), (kMany - kFew) / 2);
+    EXPECT_LE(more("io_uring_enter"), 2 * (kMany - kFew) + 10);
+    // What is left is the test's own: a receive, and for the question a send.
+    EXPECT_LE(more("recvfrom"), kMany - kFew);
+    EXPECT_LE(more("sendto"), kMany - kFew);
+    for (const char* none : {"epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "futex"}) {
+        EXPECT_LE(more(none), 10) << none;
+    }
 }
 
 // Whether a traced line is a wait for the kernel, or the end of one.

@@ -64,6 +64,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadUsage{{"serve", "--listen", "tcp://::1:80"}, "tcp://[::1]:8090"},
         BadUsage{{"serve", "--listen", "tcp://:80"}, "tcp://HOST:PORT"},
         BadUsage{{"serve", "--listen"}, "--listen"}, BadUsage{{"serve", "--threads", "0"}, "1 to"},
+        BadUsage{{"serve", "--engine", "kqueue"}, "auto, epoll or io_uring"},
         BadUsage{{"serve", "--threads", "1.5"}, "whole number"},
         BadUsage{{"serve", "--threads", "many"}, "whole number"},
         BadUsage{{"serve", "--max-connections", "-1"}, "whole number"},

@@ -12,13 +12,15 @@
 const char* standin_last_call(void);
 void standin_record(const char* function);
 
-#define STANDIN_COUNT(...) STANDIN_COUNT_(__VA_ARGS__, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
-#define STANDIN_COUNT_(a1, a2, a3, a4, a5, a6, a7, a8, a9, count, ...) count
+#define STANDIN_COUNT(...) STANDIN_COUNT_(__VA_ARGS__, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+#define STANDIN_COUNT_(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, count, ...) count
 #define STANDIN_JOIN(a, b) STANDIN_JOIN_(a, b)
 #define STANDIN_JOIN_(a, b) a##b
 
 #define STANDIN_RETURN_void
 #define STANDIN_RETURN_int return 0;
+#define STANDIN_RETURN_int64_t return 0;
+#define STANDIN_RETURN_COMPLETION_PORT_BUFFER_POOL_HANDLE return 0;
 #define STANDIN_RETURN_COMPLETION_PORT_HANDLE return 0;
 
 /* By the number of arguments after modifiers and result: the name, then a type and a name each. */
@@ -28,9 +30,15 @@ void standin_record(const char* function);
     modifiers result name(t1 a1) STANDIN_BODY(result, name, (void)a1;)
 #define STANDIN_FUNCTION_5(modifiers, result, name, t1, a1, t2, a2) \
     modifiers result name(t1 a1, t2 a2) STANDIN_BODY(result, name, (void)a1; (void)a2;)
+#define STANDIN_FUNCTION_7(modifiers, result, name, t1, a1, t2, a2, t3, a3) \
+    modifiers result name(t1 a1, t2 a2, t3 a3)                              \
+        STANDIN_BODY(result, name, (void)a1; (void)a2; (void)a3;)
 #define STANDIN_FUNCTION_9(modifiers, result, name, t1, a1, t2, a2, t3, a3, t4, a4) \
     modifiers result name(t1 a1, t2 a2, t3 a3, t4 a4)                               \
         STANDIN_BODY(result, name, (void)a1; (void)a2; (void)a3; (void)a4;)
+#define STANDIN_FUNCTION_11(modifiers, result, name, t1, a1, t2, a2, t3, a3, t4, a4, t5, a5) \
+    modifiers result name(t1 a1, t2 a2, t3 a3, t4 a4, t5 a5)                                 \
+        STANDIN_BODY(result, name, (void)a1; (void)a2; (void)a3; (void)a4; (void)a5;)
 
 #endif
 

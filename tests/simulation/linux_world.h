@@ -1,0 +1,38 @@
+// The world on Linux itself.
+#pragma once
+
+#include <vector>
+
+#include "tests/support/sockets.h"
+#include "tests/support/world.h"
+
+namespace cport::test {
+
+class LinuxWorld final : public World {
+ public:
+    LinuxWorld();
+
+    platform::Kernel& kernel() override;
+    Ends tcp_pair() override;
+    Ends unix_pair() override;
+    Ends datagram_pair() override;
+    Ends pipe() override;
+    int eventfd() override;
+    int regular_file() override;
+    int duplicate(int descriptor) override;
+    int64_t read(int descriptor, char* buffer, size_t length) override;
+    int64_t write(int descriptor, std::string_view bytes) override;
+    int shutdown(int descriptor, int how) override;
+    int send_urgent(int descriptor, char byte) override;
+    int close_with_reset(int descriptor) override;
+
+    // Every number from here on is free.
+    int first_free_descriptor() const { return first_free_; }
+
+ private:
+    Descriptor listener_;
+    std::vector<Descriptor> fillers_;
+    int first_free_ = 0;
+};
+
+}  // namespace cport::test

@@ -1,0 +1,65 @@
+// What a simulated machine does that Linux may do, but seldom does: one switch for each, all drawn
+// from one seed. And what Linux never does, for tests that must find it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <random>
+#include <utility>
+
+namespace cport::test {
+
+// Each is a chance in 1000 calls; 0 switches it off.
+struct SimulatedChances {
+    uint32_t segments_late = 0;  // TCP's bytes arrive later, in pieces: reads come short, or EAGAIN
+    uint32_t reads_short = 0;    // a unix read stops between two messages, as at passed descriptors
+    uint32_t sends_short = 0;    // a send takes a part, though there is room
+    uint32_t sends_refused = 0;  // EAGAIN, though there is room; an edge follows
+    uint32_t interrupted = 0;    // EINTR
+    uint32_t waits_empty = 0;    // epoll_wait and futex_wait return early
+    uint32_t edges_late = 0;     // an edge comes after its bytes can be read
+    uint32_t edges_spurious = 0;   // an edge without cause (reported only if readiness holds)
+    uint32_t edges_reordered = 0;  // the ready list in another order
+    // Wrong for any machine.
+    uint32_t edges_lost = 0;
+    uint32_t receives_doubled = 0;
+};
+
+class SimulatedPerturbation {
+ public:
+    SimulatedPerturbation(uint64_t seed, const SimulatedChances& chances)
+        : chances_(chances), random_(seed) {}
+
+    bool happens(uint32_t SimulatedChances::*chance) {
+        const uint32_t permille = chances_.*chance;
+        return permille != 0 && random_() % 1000 < permille;
+    }
+    // From 1 to `most`.
+    size_t part_of(size_t most) { return most <= 1 ? most : 1 + random_() % most; }
+    uint64_t draw() { return random_(); }
+
+    // Puts something off. What was put off comes in any order: it may only say "look again".
+    void later(std::function<void()> action) { put_off_.push_back(std::move(action)); }
+    bool pending() const { return !put_off_.empty(); }
+    bool deliver_one() {
+        if (put_off_.empty()) return false;
+        std::swap(put_off_[random_() % put_off_.size()], put_off_.back());
+        std::function<void()> action = std::move(put_off_.back());
+        put_off_.pop_back();
+        action();
+        return true;
+    }
+    // Now and then, at a call of the machine.
+    void deliver_some() {
+        while (pending() && random_() % 3 == 0) deliver_one();
+    }
+    void switch_off() { chances_ = SimulatedChances{}; }
+
+ private:
+    SimulatedChances chances_;
+    std::mt19937_64 random_;
+    std::deque<std::function<void()>> put_off_;
+};
+
+}  // namespace cport::test

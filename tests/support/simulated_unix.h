@@ -1,0 +1,46 @@
+// One end of a pair of unix stream sockets. Each send is a message of its own in the receiver's
+// queue, counted against the sender until it was read to its end.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <string>
+
+#include "tests/support/simulated_file.h"
+
+namespace cport::test {
+
+class SimulatedUnix final : public SimulatedFile {
+ public:
+    static constexpr size_t kSendBytesMax = 16 * 1024;
+
+    using SimulatedFile::SimulatedFile;
+    static void connect(SimulatedUnix& one, SimulatedUnix& other);
+
+    platform::DescriptorKind kind() const override { return platform::DescriptorKind::kSocket; }
+    uint32_t poll() override;
+    void close() override;
+    int socket_type() const override;
+    int socket_protocol() const override { return 0; }
+    int at_urgent_mark() const override { return 0; }
+    int unread_bytes() const override;
+    int64_t receive(char* buffer, size_t length, int flags) override;
+    int64_t send(std::string_view bytes) override;
+    int shutdown(int how) override;
+
+ private:
+    bool writable() const { return 4 * sent_unread_ <= kSendBytesMax; }
+    void read_to_its_end(size_t message_bytes);
+    int take_error();
+
+    SimulatedUnix* peer_ = nullptr;
+    std::deque<std::string> messages_;
+    size_t first_offset_ = 0;  // what was read of the first message
+    size_t sent_unread_ = 0;   // bytes of this end's in the peer's queue
+    int error_ = 0;
+    bool receive_shut_ = false;
+    bool send_shut_ = false;
+};
+
+}  // namespace cport::test
