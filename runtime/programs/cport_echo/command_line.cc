@@ -141,6 +141,11 @@ CLI::App* add_serve(CLI::App* app, ServeOptions* options) {
                    return static_cast<uint32_t>(seconds);
                })
         ->type_name("DURATION");
+    add_parsed(serve, "--buffers",
+               "Memory for received bytes that wait to be sent, of each thread; beyond it a "
+               "connection gets 4 KiB. Default 64MiB",
+               &options->buffer_bytes_max, parse_size_bytes)
+        ->type_name("SIZE");
     serve->footer(kServeExamples);
     return serve;
 }

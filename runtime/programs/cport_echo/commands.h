@@ -18,6 +18,7 @@ struct ServeOptions {
     uint32_t engine = COMPLETION_PORT_ENGINE_AUTO;
     uint32_t connections_max = 0;  // 0: the default, lowered to what the descriptor limit allows
     uint32_t idle_timeout_s = 0;
+    uint64_t buffer_bytes_max = 0;  // of each thread; 0: the server's default
     int64_t drain_ns = 5'000'000'000;
 };
 

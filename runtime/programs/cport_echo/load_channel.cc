@@ -1,9 +1,9 @@
 #include "runtime/programs/cport_echo/load_channel.h"
 
+#include <completionport/connections.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -20,6 +20,9 @@ constexpr uint64_t kReceiveBytesMin = 4096;
 // Far from each other, so that no two of a run's connections send the same stream.
 constexpr uint64_t kStreamStride = 40'503;
 constexpr uint64_t kReopenStride = 12'289;
+
+// The operation was ended by remove, or by the end of the port.
+bool is_abandoned(const echo::Completion& completion) { return completion.error == -ECANCELED; }
 
 }  // namespace
 
@@ -38,35 +41,36 @@ void LoadChannel::open() {
     finishing_ = false;
     stream_start_ += kReopenStride;
     released_ = completed_ = sent_bytes_ = received_bytes_ = 0;
-    const SocketAddress& address = worker_.run().address;
-    socket_ = echo::Descriptor(
-        socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+    const int family = worker_.run().address.storage.ss_family;
+    socket_ =
+        echo::Descriptor(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
     if (!socket_.valid()) {
         fail_with("cannot make a socket", errno);
         return;
     }
     const int on = 1;
     setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (connect(socket_.get(), address.get(), address.length) != 0 && errno != EINPROGRESS) {
-        fail_with("cannot connect", errno);
-        return;
-    }
-    const int status = worker_.add(socket_.get(), EPOLLOUT, on_connected, this, nullptr, 0);
+    connect();
+}
+
+void LoadChannel::connect() {
+    const SocketAddress& address = worker_.run().address;
+    auto connect =
+        echo::operation_of<COMPLETION_PORT_CONNECT_OPERATION, &LoadChannel::on_connected>(
+            COMPLETION_PORT_KIND_CONNECT, socket_.get(), *this);
+    connect.address = address.get();
+    connect.address_length = address.length;
+    const int status = worker_.submit(connect.common);
     if (status != 0) fail_with("the port refused the connection", -status);
 }
 
-void LoadChannel::on_connected(void* context, COMPLETION_PORT_EPOLL_ACTION action,
-                               COMPLETION_PORT_RESULT /*result*/, int32_t /*amount*/) {
-    auto& self = *static_cast<LoadChannel*>(context);
-    if (action == COMPLETION_PORT_CLOSING || self.state_ != State::kConnecting) return;
-    int error = 0;
-    socklen_t length = sizeof(error);
-    getsockopt(self.socket_.get(), SOL_SOCKET, SO_ERROR, &error, &length);
-    if (error != 0) {
-        self.fail_with("cannot connect", error);
-        return;
+void LoadChannel::on_connected(const echo::Completion& completion) {
+    if (is_abandoned(completion) || state_ != State::kConnecting) return;
+    if (completion.error != 0) {
+        fail_with("cannot connect", -completion.error);
+    } else {
+        connected();
     }
-    self.connected();
 }
 
 void LoadChannel::connected() {
@@ -118,8 +122,11 @@ void LoadChannel::send() {
     const uint64_t waiting = released_ * size_bytes_ - sent_bytes_;
     if (sending_ || waiting == 0 || state_ != State::kOpen) return;
     const auto length = static_cast<uint32_t>(std::min<uint64_t>(waiting, Pattern::kWindowBytes));
-    const void* bytes = worker_.run().pattern.at(stream_start_ + sent_bytes_);
-    const int status = worker_.add(socket_.get(), EPOLLOUT, on_sent, this, bytes, length);
+    auto send = echo::operation_of<COMPLETION_PORT_SEND_OPERATION, &LoadChannel::on_sent>(
+        COMPLETION_PORT_KIND_SEND, socket_.get(), *this);
+    send.buffer = worker_.run().pattern.at(stream_start_ + sent_bytes_);
+    send.length = length;
+    const int status = worker_.submit(send.common);
     if (status != 0) {
         fail_with("the port refused a send", -status);
         return;
@@ -128,40 +135,36 @@ void LoadChannel::send() {
     sent_bytes_ += length;
 }
 
-void LoadChannel::on_sent(void* context, COMPLETION_PORT_EPOLL_ACTION action,
-                          COMPLETION_PORT_RESULT result, int32_t /*amount*/) {
-    const int error = errno;
-    auto& self = *static_cast<LoadChannel*>(context);
-    self.sending_ = false;
-    if (action == COMPLETION_PORT_CLOSING || self.state_ == State::kClosed) return;
-    if (result != COMPLETION_PORT_RESULT_OK) {
-        self.fail_with("cannot send", error);
+void LoadChannel::on_sent(const echo::Completion& completion) {
+    sending_ = false;
+    if (is_abandoned(completion) || state_ == State::kClosed) return;
+    if (completion.error != 0) {
+        fail_with("cannot send", -completion.error);
         return;
     }
-    self.send();
-    self.end_if_done();
+    send();
+    end_if_done();
 }
 
 void LoadChannel::receive() {
     if (state_ == State::kClosed) return;
-    const int status =
-        worker_.add(socket_.get(), EPOLLIN, on_received, this, receive_buffer_.data(),
-                    static_cast<uint32_t>(receive_buffer_.size()));
+    auto receive = echo::operation_of<COMPLETION_PORT_RECEIVE_OPERATION, &LoadChannel::on_received>(
+        COMPLETION_PORT_KIND_RECEIVE, socket_.get(), *this);
+    receive.buffer = receive_buffer_.data();
+    receive.length = static_cast<uint32_t>(receive_buffer_.size());
+    const int status = worker_.submit(receive.common);
     if (status != 0) fail_with("the port refused a receive", -status);
 }
 
-void LoadChannel::on_received(void* context, COMPLETION_PORT_EPOLL_ACTION action,
-                              COMPLETION_PORT_RESULT result, int32_t amount) {
-    const int error = errno;
-    auto& self = *static_cast<LoadChannel*>(context);
-    if (action == COMPLETION_PORT_CLOSING || self.state_ == State::kClosed) return;
-    if (result != COMPLETION_PORT_RESULT_OK) {
-        self.fail_with("cannot receive", error);
-    } else if (amount == 0) {
-        self.ended();
+void LoadChannel::on_received(const echo::Completion& completion) {
+    if (is_abandoned(completion) || state_ == State::kClosed) return;
+    if (completion.error != 0) {
+        fail_with("cannot receive", -completion.error);
+    } else if (completion.value == 0) {
+        ended();
     } else {
-        if (amount > 0) self.received(static_cast<uint32_t>(amount));
-        self.receive();
+        received(static_cast<uint32_t>(completion.value));
+        receive();
     }
 }
 

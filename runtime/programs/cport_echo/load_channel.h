@@ -2,14 +2,13 @@
 // back, and times each message from the moment at which it was due.
 #pragma once
 
-#include <completionport/completion_port.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "runtime/services/echo/descriptor.h"
+#include "runtime/services/echo/operation.h"
 
 namespace cport::programs {
 
@@ -37,12 +36,10 @@ class LoadChannel {
  private:
     enum class State { kClosed, kConnecting, kOpen, kHalfClosed };
 
-    static void on_connected(void* context, COMPLETION_PORT_EPOLL_ACTION action,
-                             COMPLETION_PORT_RESULT result, int32_t amount);
-    static void on_sent(void* context, COMPLETION_PORT_EPOLL_ACTION action,
-                        COMPLETION_PORT_RESULT result, int32_t amount);
-    static void on_received(void* context, COMPLETION_PORT_EPOLL_ACTION action,
-                            COMPLETION_PORT_RESULT result, int32_t amount);
+    void connect();
+    void on_connected(const echo::Completion& completion);
+    void on_sent(const echo::Completion& completion);
+    void on_received(const echo::Completion& completion);
     void connected();
     void received(uint32_t amount);
     void ended();

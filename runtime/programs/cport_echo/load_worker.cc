@@ -1,9 +1,7 @@
 #include "runtime/programs/cport_echo/load_worker.h"
 
 #include <fmt/format.h>
-#include <sys/epoll.h>
 #include <sys/timerfd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -44,9 +42,9 @@ LoadWorker::LoadWorker(LoadRun& run, uint32_t first_channel, uint32_t channels)
 }
 
 void LoadWorker::start() {
-    add_source(timer_.get(), on_timer);
+    listen_to_timer();
     control_.signal();
-    add_source(control_.descriptor(), on_control);
+    listen_to_control();
 }
 
 void LoadWorker::stop() {
@@ -62,50 +60,40 @@ void LoadWorker::stop() {
     }
 }
 
-int LoadWorker::add(int descriptor, int operation, ON_COMPLETION_PORT_EVENT_COMPLETE callback,
-                    void* context, const void* buffer, uint32_t length) {
-    COMPLETION_PORT_INGRESS_DATA data{};
-    data.epoll_op = operation;
-    data.socket = descriptor;
-    data.event_callback = callback;
-    data.event_callback_ctx = context;
-    // A send only reads its buffer; the structure serves both directions.
-    data.buffer_data.buffer = const_cast<void*>(buffer);
-    data.buffer_data.length = length;
-    return completion_port_add(port_.get(), &data);
-}
-
-// Without its two sources a worker is deaf. Their adds need memory only, so that is what is out.
-void LoadWorker::add_source(int descriptor, ON_COMPLETION_PORT_EVENT_COMPLETE callback) {
-    const int status = add(descriptor, EPOLLIN, callback, this, nullptr, 0);
+// Without its two sources a worker is deaf. Receiving needs memory only, so that is what is out.
+template <auto member>
+void LoadWorker::listen_to(int descriptor, uint64_t& count) {
+    auto receive = echo::operation_of<COMPLETION_PORT_RECEIVE_OPERATION, member>(
+        COMPLETION_PORT_KIND_RECEIVE, descriptor, *this);
+    receive.buffer = &count;
+    receive.length = sizeof(count);
+    const int status = submit(receive.common);
     if (status != 0 && status != -ESHUTDOWN && first_failure_.empty()) {
         first_failure_ = fmt::format("the port refused a timer: {}", error_text(-status));
     }
 }
 
-void LoadWorker::on_control(void* context, COMPLETION_PORT_EPOLL_ACTION action,
-                            COMPLETION_PORT_RESULT /*result*/, int32_t /*amount*/) {
-    if (action == COMPLETION_PORT_CLOSING) return;
-    auto& self = *static_cast<LoadWorker*>(context);
-    [[maybe_unused]] const bool signalled = self.control_.take();
-    self.follow_phase();
-    self.open_some();
-    self.set_timer();
-    self.add_source(self.control_.descriptor(), on_control);
+void LoadWorker::listen_to_control() {
+    listen_to<&LoadWorker::on_control>(control_.descriptor(), control_count_);
 }
 
-void LoadWorker::on_timer(void* context, COMPLETION_PORT_EPOLL_ACTION action,
-                          COMPLETION_PORT_RESULT /*result*/, int32_t /*amount*/) {
-    if (action == COMPLETION_PORT_CLOSING) return;
-    auto& self = *static_cast<LoadWorker*>(context);
-    uint64_t expirations = 0;
-    [[maybe_unused]] const ssize_t bytes =
-        read(self.timer_.get(), &expirations, sizeof(expirations));
-    self.timer_at_ns_ = 0;
-    self.serve_due();
-    self.open_some();
-    self.set_timer();
-    self.add_source(self.timer_.get(), on_timer);
+void LoadWorker::listen_to_timer() { listen_to<&LoadWorker::on_timer>(timer_.get(), timer_count_); }
+
+void LoadWorker::on_control(const echo::Completion& completion) {
+    if (completion.result != COMPLETION_PORT_RESULT_OK) return;
+    follow_phase();
+    open_some();
+    set_timer();
+    listen_to_control();
+}
+
+void LoadWorker::on_timer(const echo::Completion& completion) {
+    if (completion.result != COMPLETION_PORT_RESULT_OK) return;
+    timer_at_ns_ = 0;
+    serve_due();
+    open_some();
+    set_timer();
+    listen_to_timer();
 }
 
 void LoadWorker::follow_phase() {

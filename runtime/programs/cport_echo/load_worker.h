@@ -3,7 +3,7 @@
 // the port's worker, except kick and the live figures; after stop, to the caller again.
 #pragma once
 
-#include <completionport/completion_port.h>
+#include <completionport/operations.h>
 
 #include <atomic>
 #include <cstdint>
@@ -21,6 +21,7 @@
 #include "runtime/programs/cport_echo/load_channel.h"
 #include "runtime/programs/cport_echo/pattern.h"
 #include "runtime/services/echo/descriptor.h"
+#include "runtime/services/echo/operation.h"
 
 namespace cport::programs {
 
@@ -72,8 +73,9 @@ class LoadWorker {
 
     // For channels, on the worker.
     [[nodiscard]] const LoadRun& run() const { return run_; }
-    [[nodiscard]] int add(int descriptor, int operation, ON_COMPLETION_PORT_EVENT_COMPLETE callback,
-                          void* context, const void* buffer, uint32_t length);
+    [[nodiscard]] int submit(const COMPLETION_PORT_OPERATION& operation) {
+        return completion_port_submit(port_.get(), &operation, nullptr, nullptr);
+    }
     void remove(int descriptor) { completion_port_remove(port_.get(), descriptor); }
     [[nodiscard]] LoadPhase phase() const { return phase_; }
     [[nodiscard]] int64_t message_interval_ns() const { return message_interval_ns_; }
@@ -98,11 +100,12 @@ class LoadWorker {
     static void increase(std::atomic<uint64_t>& value, uint64_t amount) {
         value.store(load(value) + amount, std::memory_order_relaxed);
     }
-    static void on_control(void* context, COMPLETION_PORT_EPOLL_ACTION action,
-                           COMPLETION_PORT_RESULT result, int32_t amount);
-    static void on_timer(void* context, COMPLETION_PORT_EPOLL_ACTION action,
-                         COMPLETION_PORT_RESULT result, int32_t amount);
-    void add_source(int descriptor, ON_COMPLETION_PORT_EVENT_COMPLETE callback);
+    void on_control(const echo::Completion& completion);
+    void on_timer(const echo::Completion& completion);
+    void listen_to_control();
+    void listen_to_timer();
+    template <auto member>
+    void listen_to(int descriptor, uint64_t& count);
     void follow_phase();
     void open_some();
     void serve_due();
@@ -113,7 +116,10 @@ class LoadWorker {
     LoadRun& run_;
     Port port_;
     Wakeup control_;
+    uint64_t control_count_ = 0;
+    // Not a timer of the port: a millisecond is much in the latencies that are measured here.
     echo::Descriptor timer_;
+    uint64_t timer_count_ = 0;
     LoadPhase phase_ = LoadPhase::kOpening;
     int64_t connect_interval_ns_ = 0;
     int64_t message_interval_ns_ = 0;

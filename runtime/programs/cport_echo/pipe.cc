@@ -1,5 +1,5 @@
+#include <completionport/operations.h>
 #include <fmt/format.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,58 +14,50 @@
 #include "runtime/programs/common/network_address.h"
 #include "runtime/programs/common/port.h"
 #include "runtime/programs/cport_echo/commands.h"
+#include "runtime/services/echo/operation.h"
 
 namespace cport::programs {
 namespace {
 
 constexpr uint32_t kChunkBytes = 256 * 1024;
 
-// One direction of the connection: adds an operation and waits for its callback.
+// One direction of the connection: submits an operation and waits for its callback.
+template <typename Operation>
 class Direction {
  public:
-    Direction(COMPLETION_PORT_HANDLE port, int socket, int operation)
-        : port_(port), socket_(socket), operation_(operation) {}
+    Direction(COMPLETION_PORT_HANDLE port, int socket, uint32_t kind)
+        : port_(port),
+          operation_(echo::operation_of<Operation, &Direction::on_complete>(kind, socket, *this)) {}
+    Direction(const Direction&) = delete;
+    Direction& operator=(const Direction&) = delete;
 
     // Bytes, 0 at the end of the stream, or a negative errno.
     int64_t transfer(void* buffer, uint32_t length) {
-        COMPLETION_PORT_INGRESS_DATA data{};
-        data.epoll_op = operation_;
-        data.socket = socket_;
-        data.event_callback = on_complete;
-        data.event_callback_ctx = this;
-        data.buffer_data.buffer = buffer;
-        data.buffer_data.length = length;
-        do {
-            const int status = completion_port_add(port_, &data);
-            if (status != 0) return status;
-            done_.acquire();
-        } while (result_ == COMPLETION_PORT_RESULT_OK && amount_ < 0);
-        return result_ == COMPLETION_PORT_RESULT_OK ? amount_ : -error_;
+        operation_.buffer = buffer;
+        operation_.length = length;
+        const int status = completion_port_submit(port_, &operation_.common, nullptr, nullptr);
+        if (status != 0) return status;
+        done_.acquire();
+        return outcome_;
     }
 
  private:
-    static void on_complete(void* context, COMPLETION_PORT_EPOLL_ACTION action,
-                            COMPLETION_PORT_RESULT result, int32_t amount) {
-        auto& self = *static_cast<Direction*>(context);
-        self.error_ = action == COMPLETION_PORT_CLOSING || errno == 0 ? ECANCELED : errno;
-        self.result_ = result;
-        self.amount_ = amount;
-        self.done_.release();
+    void on_complete(const echo::Completion& completion) {
+        outcome_ = completion.error != 0 ? completion.error : completion.value;
+        done_.release();
     }
 
     COMPLETION_PORT_HANDLE port_;
-    const int socket_;
-    const int operation_;
+    Operation operation_;
     std::binary_semaphore done_{0};
-    COMPLETION_PORT_RESULT result_ = COMPLETION_PORT_RESULT_OK;
-    int32_t amount_ = 0;
-    int error_ = 0;
+    int64_t outcome_ = 0;
 };
 
 // Writes what returns to standard output, on a thread of its own: a slow reader of ours must not
 // stop the port's worker.
 std::string receive_all(COMPLETION_PORT_HANDLE port, int socket) {
-    Direction direction(port, socket, EPOLLIN);
+    Direction<COMPLETION_PORT_RECEIVE_OPERATION> direction(port, socket,
+                                                           COMPLETION_PORT_KIND_RECEIVE);
     std::vector<char> buffer(kChunkBytes);
     for (;;) {
         const int64_t received = direction.transfer(buffer.data(), kChunkBytes);
@@ -86,7 +78,7 @@ std::string receive_all(COMPLETION_PORT_HANDLE port, int socket) {
 }
 
 std::string send_all(COMPLETION_PORT_HANDLE port, int socket) {
-    Direction direction(port, socket, EPOLLOUT);
+    Direction<COMPLETION_PORT_SEND_OPERATION> direction(port, socket, COMPLETION_PORT_KIND_SEND);
     std::vector<char> buffer(kChunkBytes);
     for (;;) {
         const ssize_t bytes = read(STDIN_FILENO, buffer.data(), buffer.size());

@@ -134,6 +134,7 @@ int run_serve(const ServeOptions& options) {
     server_options.port_count = options.threads;
     server_options.connections_max = connections_max;
     server_options.idle_timeout_s = options.idle_timeout_s;
+    server_options.buffer_bytes_max = options.buffer_bytes_max;
     server_options.on_ended = [](void* context) { static_cast<const Wakeup*>(context)->signal(); };
     server_options.on_ended_context = const_cast<Wakeup*>(&ended);
     const ServerOwner server(echo_server_create(&server_options));

@@ -1,191 +1,97 @@
 #include "runtime/services/echo/connection.h"
 
-#include <sys/epoll.h>
-#include <sys/socket.h>
-
-#include <new>
+#include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "runtime/services/echo/shard.h"
 
 namespace cport::echo {
-namespace {
-
-// Between one and two seconds without an operation, by a clock of whole seconds.
-constexpr uint32_t kBufferKeptTicks = 2;
-// So many receives in a row that a small buffer would have held give a large one back.
-constexpr uint32_t kSmallReceivesMax = 64;
-
-}  // namespace
 
 Connection::Connection(Shard& shard, Descriptor socket)
-    : shard_(shard), socket_(std::move(socket)), active_tick_s_(shard.tick_s()) {
-    shard_.link(*this);
+    : shard_(shard), socket_(std::move(socket)) {}
+
+Connection::~Connection() { shard_.end_operations(socket_.get()); }
+
+void Connection::start(std::list<Connection>::iterator self) {
+    self_ = self;
+    receive(shard_.buffers());
 }
 
-Connection::~Connection() {
-    shard_.buffers().give(buffer_);
-    // Closed before the shard is told, which may want the descriptor's number for its spare one.
-    socket_.reset();
-    shard_.unlink(*this);
+void Connection::stop() { shard_.end_operations(socket_.get()); }
+
+void Connection::receive(COMPLETION_PORT_BUFFER_POOL_HANDLE pool) {
+    pool_ = pool;
+    auto receive = operation_of<COMPLETION_PORT_RECEIVE_POOLED_OPERATION, &Connection::on_received>(
+        COMPLETION_PORT_KIND_RECEIVE_POOLED, socket_.get(), *this);
+    receive.common.deadline_ns = shard_.idle_deadline_ns();
+    receive.pool = pool;
+    receive.first_bytes = receive_bytes_;
+    const int status = shard_.submit(receive.common);
+    if (status != 0) fail(status);
 }
 
-void Connection::open(Shard& shard, Descriptor socket) {
-    // The allocator's own failure is looked at here: a server out of memory refuses, and goes on.
-    auto* connection = new (std::nothrow) Connection(shard, std::move(socket));
-    if (connection == nullptr) {
-        shard.count().accept_failures.add(1);
-        shard.unreserve_connection();
-        return;
-    }
-    connection->wait();
-}
-
-void Connection::on_event(void* context, COMPLETION_PORT_EPOLL_ACTION action,
-                          COMPLETION_PORT_RESULT result, int32_t amount) {
-    auto* self = static_cast<Connection*>(context);
-    Shard& shard = self->shard_;
-    shard.enter();
-    self->advance(action, result, amount);
-    shard.leave();
-}
-
-void Connection::advance(COMPLETION_PORT_EPOLL_ACTION action, COMPLETION_PORT_RESULT result,
-                         int32_t amount) {
-    const bool recalled = std::exchange(buffer_recalled_, false);
-    if (ending_.has_value()) {
-        close(*ending_);
-        return;
-    }
-    if (result != COMPLETION_PORT_RESULT_OK) {
-        if (action != COMPLETION_PORT_CLOSING) {
-            close(CloseReason::kError);
-        } else if (recalled) {
-            shard_.buffers().give(std::exchange(buffer_, {}));
-            wait();
-        } else {
-            close(CloseReason::kStopped);
-        }
-        return;
-    }
-    active_tick_s_ = shard_.tick_s();
-    switch (step_) {
-        case Step::kWaiting:
-            receive();
-            break;
-        case Step::kReceiving:
-            received(amount);
-            break;
-        case Step::kSending:
-            sent();
-            break;
-    }
-}
-
-void Connection::wait() { submit(Step::kWaiting, EPOLLIN, nullptr, 0); }
-
-void Connection::receive() {
-    if (buffer_.empty()) {
-        buffer_ = shard_.buffers().take_small();
-        small_receives_ = 0;
-        if (buffer_.empty()) {
-            close(CloseReason::kError);
-            return;
-        }
-    }
-    submit(Step::kReceiving, EPOLLIN, buffer_.data, buffer_.size_bytes);
-}
-
-void Connection::received(int32_t amount) {
-    if (amount < 0) {
-        receive();
-    } else if (amount == 0) {
-        shutdown(socket_.get(), SHUT_WR);
-        close(CloseReason::kPeerEnded);
+void Connection::on_received(const Completion& completion) {
+    if (completion.error == -ENOBUFS && pool_ != shard_.last_buffers()) {
+        // Others hold all; one of the last buffers is there for each connection.
+        receive(shard_.last_buffers());
+    } else if (completion.result != COMPLETION_PORT_RESULT_OK) {
+        fail(completion.error);
+    } else if (completion.value == 0) {
+        close(shard_.count().closed_by_peer);
     } else {
-        shard_.count().bytes_received.add(static_cast<uint64_t>(amount));
-        send(static_cast<uint32_t>(amount));
+        const auto bytes = static_cast<uint32_t>(completion.value);
+        shard_.count().bytes_received.add(bytes);
+        receive_bytes_ = std::clamp(2 * bytes, receive_bytes_ / 2, kBufferBytesMax);
+        send(completion.buffer, bytes);
     }
 }
 
-void Connection::send(uint32_t bytes) {
-    bytes_held_ = bytes;
-    submit(Step::kSending, EPOLLOUT, buffer_.data, bytes);
+void Connection::send(void* buffer, uint32_t bytes) {
+    auto send = operation_of<COMPLETION_PORT_SEND_OPERATION, &Connection::on_sent>(
+        COMPLETION_PORT_KIND_SEND, socket_.get(), *this);
+    send.common.deadline_ns = shard_.idle_deadline_ns();
+    send.buffer = buffer;
+    send.length = bytes;
+    Completion completed;
+    const int status = shard_.submit_inline(send.common, &completed);
+    if (status == 1) sent(buffer, bytes, 0);
+    if (status < 0) sent(buffer, 0, status);
 }
 
-void Connection::sent() {
-    shard_.count().bytes_sent.add(bytes_held_);
-    fit_buffer();
-    receive();
+void Connection::on_sent(const Completion& completion) {
+    sent(completion.buffer, completion.value, completion.error);
 }
 
-void Connection::fit_buffer() {
-    if (bytes_held_ == buffer_.size_bytes) {
-        small_receives_ = 0;
-        if (!buffer_.large()) {
-            const Buffer large = shard_.buffers().take_large();
-            if (!large.empty()) shard_.buffers().give(std::exchange(buffer_, large));
-        }
-    } else if (buffer_.large()) {
-        small_receives_ = bytes_held_ <= kSmallBufferBytes ? small_receives_ + 1 : 0;
-        if (small_receives_ == kSmallReceivesMax) shard_.buffers().give(std::exchange(buffer_, {}));
+void Connection::sent(void* buffer, int64_t bytes, int error) {
+    completion_port_buffer_release(pool_, buffer);
+    if (bytes > 0) shard_.count().bytes_sent.add(static_cast<uint64_t>(bytes));
+    if (error == 0) {
+        receive(shard_.buffers());
+    } else {
+        fail(error);
     }
 }
 
-void Connection::submit(Step step, int operation, void* buffer, uint32_t length) {
-    step_ = step;
-    if (shard_.add(socket_.get(), operation, on_event, this, buffer, length) != 0) {
-        close(shard_.phase() == Phase::kRunning ? CloseReason::kError : CloseReason::kStopped);
-    }
-}
-
-void Connection::end(CloseReason reason) {
-    if (!ending_.has_value()) {
-        ending_ = reason;
-        shard_.remove(socket_.get());
-    }
-}
-
-void Connection::sweep(uint32_t idle_timeout_s) {
-    const uint32_t idle_s = shard_.tick_s() - active_tick_s_;
-    if (idle_timeout_s != 0 && idle_s > idle_timeout_s) {
-        end(CloseReason::kIdle);
-    } else if (step_ == Step::kReceiving && idle_s >= kBufferKeptTicks && !buffer_recalled_ &&
-               !ending_.has_value()) {
-        // The receive ends, with the bytes that it holds or without, and its callback goes on.
-        buffer_recalled_ = true;
-        shard_.remove(socket_.get());
-    }
-}
-
-void Connection::close(CloseReason reason) {
+void Connection::fail(int error) {
     Counters& count = shard_.count();
-    switch (reason) {
-        case CloseReason::kPeerEnded:
-            count.closed_by_peer.add(1);
+    switch (error) {
+        case -ETIMEDOUT:
+            close(count.closed_idle);
             break;
-        case CloseReason::kError:
-            count.closed_by_error.add(1);
+        case -ECANCELED:
+        case -ESHUTDOWN:
+            close(count.closed_by_stop);
             break;
-        case CloseReason::kIdle:
-            count.closed_idle.add(1);
-            break;
-        case CloseReason::kStopped:
-            count.closed_by_stop.add(1);
+        default:
+            close(count.closed_by_error);
             break;
     }
-    shard_.remove(socket_.get());
-    delete this;
 }
 
-void Connection::link_before(Connection* first) {
-    next_ = first;
-    if (first != nullptr) first->previous_ = this;
-}
-
-void Connection::unlink() {
-    if (previous_ != nullptr) previous_->next_ = next_;
-    if (next_ != nullptr) next_->previous_ = previous_;
+void Connection::close(Counter& reason) {
+    reason.add(1);
+    shard_.disconnect(self_);
 }
 
 }  // namespace cport::echo

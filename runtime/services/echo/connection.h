@@ -1,71 +1,47 @@
-// One peer. One operation at a time: wait for bytes, receive, send what was received, receive
-// again. A peer that does not read keeps its connection in the send, and so costs one buffer and
-// no more.
-//
-// A waiting connection holds no buffer. Once bytes come it receives into a buffer, which it keeps
-// as long as it is active: then an echo is one receive, one send, and no allocation.
+// One peer. One operation at a time: receive into a buffer of the shard's pool, send what came,
+// give the buffer back, receive again. A connection that waits for its peer's bytes holds no
+// buffer; one whose peer does not read stays in the send, holds one, and receives no more.
 #pragma once
 
-#include <completionport/completion_port.h>
+#include <completionport/buffers.h>
 
 #include <cstdint>
-#include <optional>
+#include <list>
 
-#include "runtime/services/echo/buffer_pool.h"
+#include "runtime/services/echo/counters.h"
 #include "runtime/services/echo/descriptor.h"
+#include "runtime/services/echo/operation.h"
 
 namespace cport::echo {
 
 class Shard;
 
-enum class CloseReason { kPeerEnded, kError, kIdle, kStopped };
-
 class Connection {
  public:
-    // Takes a connection that Shard::reserve_connection made room for. It frees itself at its end.
-    static void open(Shard& shard, Descriptor socket);
+    Connection(Shard& shard, Descriptor socket);
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
-
-    // From other callbacks of the shard: the connection's pending operation ends, then it closes.
-    void end(CloseReason reason);
-    // Once a second: closes a connection without progress, takes the buffer of an inactive one.
-    void sweep(uint32_t idle_timeout_s);
-
-    [[nodiscard]] Connection* next() const { return next_; }
-    void link_before(Connection* first);
-    void unlink();
-
- private:
-    enum class Step { kWaiting, kReceiving, kSending };
-
-    Connection(Shard& shard, Descriptor socket);
     ~Connection();
 
-    static void on_event(void* context, COMPLETION_PORT_EPOLL_ACTION action,
-                         COMPLETION_PORT_RESULT result, int32_t amount);
-    void advance(COMPLETION_PORT_EPOLL_ACTION action, COMPLETION_PORT_RESULT result,
-                 int32_t amount);
-    void wait();
-    void receive();
-    void received(int32_t amount);
-    void send(uint32_t bytes);
-    void sent();
-    void fit_buffer();
-    void submit(Step step, int operation, void* buffer, uint32_t length);
-    void close(CloseReason reason);
+    // Begins to echo; `self` is its place among the shard's connections. It ends by itself.
+    void start(std::list<Connection>::iterator self);
+    // Ends what is pending, and so the connection.
+    void stop();
+
+ private:
+    void receive(COMPLETION_PORT_BUFFER_POOL_HANDLE pool);
+    void on_received(const Completion& completion);
+    void send(void* buffer, uint32_t bytes);
+    void on_sent(const Completion& completion);
+    void sent(void* buffer, int64_t bytes, int error);
+    void fail(int error);
+    void close(Counter& reason);
 
     Shard& shard_;
     Descriptor socket_;
-    Step step_ = Step::kWaiting;
-    bool buffer_recalled_ = false;
-    std::optional<CloseReason> ending_;
-    Buffer buffer_;
-    uint32_t bytes_held_ = 0;
-    uint32_t small_receives_ = 0;
-    uint32_t active_tick_s_;
-    Connection* previous_ = nullptr;
-    Connection* next_ = nullptr;
+    uint32_t receive_bytes_ = 0;                         // what the next buffer shall hold
+    COMPLETION_PORT_BUFFER_POOL_HANDLE pool_ = nullptr;  // that the last receive drew from
+    std::list<Connection>::iterator self_;
 };
 
 }  // namespace cport::echo

@@ -24,7 +24,6 @@ class Counter {
 
 struct Counters {
     Counter active;
-    Counter buffer_bytes;
     Counter accepted;
     Counter refused;
     Counter accept_failures;

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/services/echo/listener.h"
+#include "runtime/services/echo/listening_socket.h"
 #include "runtime/services/echo/shard.h"
 
 namespace cport::echo {
@@ -22,8 +22,13 @@ namespace {
 constexpr uint32_t kPortsMax = 1024;
 constexpr uint32_t kConnectionsMaxDefault = 10'000;
 constexpr uint32_t kBacklogDefault = 4096;
+constexpr uint64_t kBufferBytesDefault = 64 << 20;
+constexpr uint64_t kNsPerSecond = 1'000'000'000;
 
-uint32_t or_default(uint32_t value, uint32_t fallback) { return value == 0 ? fallback : value; }
+template <typename Number>
+Number or_default(Number value, Number fallback) {
+    return value == 0 ? fallback : value;
+}
 
 bool valid(const ECHO_SERVER_OPTIONS* options) {
     return options != nullptr && options->ports != nullptr && options->port_count != 0 &&
@@ -85,7 +90,8 @@ Server::Server(const ECHO_SERVER_OPTIONS& options)
       ending_(std::make_shared<Ending>(options.port_count, options.on_ended,
                                        options.on_ended_context)) {
     common_.connections_max = or_default(options.connections_max, kConnectionsMaxDefault);
-    common_.idle_timeout_s = options.idle_timeout_s;
+    common_.idle_timeout_ns = options.idle_timeout_s * kNsPerSecond;
+    common_.buffer_bytes_max = or_default(options.buffer_bytes_max, kBufferBytesDefault);
     shards_.reserve(options.port_count);
     for (uint32_t i = 0; i < options.port_count; ++i) {
         shards_.push_back(std::make_unique<Shard>(
@@ -142,7 +148,7 @@ void Server::snapshot(ECHO_SERVER_COUNTERS* counters) const {
     for (const auto& shard : shards_) {
         const Counters& from = shard->counters();
         counters->connections_active += from.active.get();
-        counters->buffer_bytes += from.buffer_bytes.get();
+        counters->buffer_bytes += shard->buffer_bytes();
         counters->connections_accepted += from.accepted.get();
         counters->connections_refused += from.refused.get();
         counters->accept_failures += from.accept_failures.get();

@@ -2,8 +2,9 @@
  * its side when the peer has ended its own and all was sent back (RFC 862).
  *
  * It runs on its caller's ports, one shard a port: each port must have one worker. Memory is
- * bounded: a connection that waits holds no buffer, one that is active holds one, and a peer that
- * does not read stops being read.
+ * bounded: a connection that waits for its peer's bytes holds no buffer; one whose peer does not
+ * read holds one, and is not received from. Buffers are drawn from buffer_bytes_max; when that is
+ * used up, each connection can still have one of 4 KiB.
  *
  * Functions return 0 or a negative errno; the one that returns a handle returns NULL and sets
  * errno. The rules with their ids stand in specs/echo.md. */
@@ -29,8 +30,9 @@ typedef struct ECHO_SERVER_OPTIONS_TAG {
     uint32_t port_count;                 /* 1 to 1024 */
     uint32_t connections_max;            /* default 10,000; more are accepted and closed at once */
     uint32_t backlog;                    /* default 4096 */
-    uint32_t idle_timeout_s;             /* a connection without progress is closed; 0: never */
-    ON_ECHO_SERVER_ENDED on_ended;       /* may be NULL */
+    uint32_t idle_timeout_s;       /* a receive or a send that takes longer ends it; 0: never */
+    uint64_t buffer_bytes_max;     /* of each port; default 64 MiB */
+    ON_ECHO_SERVER_ENDED on_ended; /* may be NULL */
     void* on_ended_context;
 } ECHO_SERVER_OPTIONS;
 
@@ -58,7 +60,7 @@ MOCKABLE_FUNCTION(, int, echo_server_listen, ECHO_SERVER_HANDLE, server, const s
                   address, socklen_t, address_length, struct sockaddr_storage*, bound);
 
 /* Begins to accept. Waits until each port's worker has taken its part: not from a callback.
- * Errors: -EINVAL, -EALREADY, and those of completion_port_add. After an error only destroy is
+ * Errors: -EINVAL, -EALREADY, and those of completion_port_submit. After an error only destroy is
  * left. */
 MOCKABLE_FUNCTION(, int, echo_server_start, ECHO_SERVER_HANDLE, server);
 

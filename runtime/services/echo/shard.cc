@@ -1,30 +1,38 @@
 #include "runtime/services/echo/shard.h"
 
 #include <fcntl.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <new>
 #include <utility>
-
-#include "runtime/services/echo/connection.h"
-#include "runtime/services/echo/listener.h"
 
 namespace cport::echo {
 namespace {
 
-constexpr int64_t kListenerRetryNs = 100'000'000;
-constexpr uint32_t kRetriesPerSweep = 10;
+constexpr uint64_t kNsPerSecond = 1'000'000'000;
+constexpr uint64_t kBuffersMax = 1 << 20;
 
-// Empties an eventfd or a timerfd; that it was empty already is no error.
-void drain(const Descriptor& descriptor) {
-    uint64_t count = 0;
-    [[maybe_unused]] const ssize_t bytes = read(descriptor.get(), &count, sizeof(count));
+BufferPool make_pool(COMPLETION_PORT_HANDLE port, uint32_t bytes_min, uint32_t bytes_max,
+                     uint64_t count_max) {
+    COMPLETION_PORT_BUFFER_POOL_OPTIONS options{};
+    options.size = sizeof(options);
+    options.buffer_bytes = bytes_min;
+    options.buffer_bytes_max = bytes_max;
+    options.bytes_max = std::clamp<uint64_t>(count_max, 1, kBuffersMax) * bytes_min;
+    return BufferPool(completion_port_buffer_pool_create(port, &options));
 }
 
 }  // namespace
+
+uint64_t monotonic_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<uint64_t>(now.tv_sec) * kNsPerSecond + static_cast<uint64_t>(now.tv_nsec);
+}
 
 Shard::Shard(COMPLETION_PORT_HANDLE port, Common& common, std::function<void()> on_ended)
     : port_(port), common_(common), on_ended_(std::move(on_ended)) {
@@ -34,224 +42,164 @@ Shard::Shard(COMPLETION_PORT_HANDLE port, Common& common, std::function<void()> 
 Shard::~Shard() { completion_port_dec_ref(port_); }
 
 int Shard::open() {
-    control_ = Descriptor(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-    if (!control_.valid()) return -errno;
-    timer_ = Descriptor(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
-    if (!timer_.valid()) return -errno;
-    spare_ = Descriptor(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-    return spare_.valid() ? 0 : -errno;
+    commands_ = Descriptor(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    if (!commands_.valid() || !have_spare()) return -errno;
+    buffers_ = make_pool(port_, kBufferBytesMin, kBufferBytesMax,
+                         common_.buffer_bytes_max / kBufferBytesMin);
+    if (buffers_ == nullptr) return -errno;
+    last_buffers_ = make_pool(port_, kLastBufferBytes, kLastBufferBytes, common_.connections_max);
+    return last_buffers_ == nullptr ? -errno : 0;
 }
 
-void Shard::add_listener(Descriptor socket) {
-    listeners_.push_back(std::make_unique<Listener>(*this, std::move(socket)));
+void Shard::add_listener(Descriptor socket) { listeners_.emplace_back(*this, std::move(socket)); }
+
+uint64_t Shard::buffer_bytes() const {
+    return static_cast<uint64_t>(completion_port_buffer_pool_in_use(buffers_.get()) +
+                                 completion_port_buffer_pool_in_use(last_buffers_.get()));
 }
 
 int Shard::start(bool* runs) {
-    *runs = false;
     command(Phase::kRunning);
-    const int status = add_control();
-    if (status != 0) return status;
-    *runs = true;
+    // The worker's first callback may come before the submission returns.
+    hears_commands_ = true;
+    part_begun();
+    const int status = listen_to_commands();
+    *runs = status == 0;
+    if (!*runs) return status;
     begun_.wait();
     return begin_status_;
 }
 
 void Shard::command(Phase phase) {
-    // Pairs with the acquire in obey. A later, weaker command does not take back a stronger one.
+    // Pairs with the acquire in on_command. A later, weaker command does not take back a stronger.
     Phase current = phase_.load(std::memory_order_relaxed);
     while (current < phase &&
            !phase_.compare_exchange_weak(current, phase, std::memory_order_release)) {
     }
     const uint64_t one = 1;
-    [[maybe_unused]] const ssize_t bytes = write(control_.get(), &one, sizeof(one));
+    [[maybe_unused]] const ssize_t bytes = write(commands_.get(), &one, sizeof(one));
 }
 
-int Shard::add(int descriptor, int operation, ON_COMPLETION_PORT_EVENT_COMPLETE callback,
-               void* context, void* buffer, uint32_t length) {
-    COMPLETION_PORT_INGRESS_DATA data{};
-    data.epoll_op = operation;
-    data.socket = descriptor;
-    data.event_callback = callback;
-    data.event_callback_ctx = context;
-    data.buffer_data.buffer = buffer;
-    data.buffer_data.length = length;
-    // Counted first: the add of start runs on another thread than its callback.
-    ++adds_pending_;
-    const int status = completion_port_add(port_, &data);
-    if (status != 0) --adds_pending_;
-    return status;
+int Shard::listen_to_commands() {
+    auto receive = operation_of<COMPLETION_PORT_RECEIVE_OPERATION, &Shard::on_command>(
+        COMPLETION_PORT_KIND_RECEIVE, commands_.get(), *this);
+    receive.buffer = &commands_count_;
+    receive.length = sizeof(commands_count_);
+    return submit(receive.common);
 }
 
-void Shard::leave() {
-    if (seen_ == Phase::kRunning || ended_) return;
-    if (connections_ == nullptr) end_everything();
-    if (adds_pending_ == 0) {
-        ended_ = true;
+void Shard::on_command(const Completion& completion) {
+    hears_commands_ = false;
+    // Not OK: the port ends, or this shard has no other part.
+    const bool heard = completion.result == COMPLETION_PORT_RESULT_OK;
+    obey(heard ? phase_.load(std::memory_order_acquire) : Phase::kAborting);
+    if (!std::exchange(started_, true)) {
+        begin_status_ = heard ? start_listeners() : -ESHUTDOWN;
+        if (begin_status_ != 0) obey(Phase::kAborting);
+        begun_.count_down();
+    }
+    const bool is_last = seen_ == Phase::kStopping && parts_ == 1;
+    hears_commands_ = !is_last && listen_to_commands() == 0;
+    if (hears_commands_) return;
+    // No command would arrive any more.
+    obey(Phase::kAborting);
+    part_ended();
+}
+
+int Shard::start_listeners() {
+    for (Listener& listener : listeners_) {
+        const int status = listener.start();
+        if (status != 0) return status;
+    }
+    return 0;
+}
+
+void Shard::obey(Phase phase) {
+    seen_ = std::max(seen_, phase);
+    if (seen_ == Phase::kRunning) return;
+    for (Listener& listener : listeners_) listener.stop();
+    if (seen_ == Phase::kAborting) {
+        for (Connection& connection : connections_) connection.stop();
+    }
+}
+
+void Shard::part_ended() {
+    --parts_;
+    if (parts_ == 1 && hears_commands_ && seen_ != Phase::kRunning) {
+        end_operations(commands_.get());
+    } else if (parts_ == 0) {
         // The function outlives the shard, which its own call may free.
         const std::function<void()> on_ended = std::move(on_ended_);
         on_ended();
     }
 }
 
-int Shard::add_control() {
-    control_pending_ = true;
-    const int status = add(control_.get(), EPOLLIN, on_control, this, nullptr, 0);
-    if (status != 0) control_pending_ = false;
-    return status;
+int Shard::submit(const COMPLETION_PORT_OPERATION& operation, uint64_t* id) {
+    if (seen_ == Phase::kAborting) return -ECANCELED;
+    return completion_port_submit(port_, &operation, id, nullptr);
 }
 
-int Shard::add_timer() {
-    const int status = add(timer_.get(), EPOLLIN, on_timer, this, nullptr, 0);
-    timer_pending_ = status == 0;
-    return status;
+int Shard::submit_inline(COMPLETION_PORT_OPERATION& operation, Completion* completed) {
+    if (seen_ == Phase::kAborting) return -ECANCELED;
+    operation.flags = COMPLETION_PORT_FLAG_INLINE;
+    return completion_port_submit(port_, &operation, nullptr, completed);
 }
 
-void Shard::on_control(void* context, COMPLETION_PORT_EPOLL_ACTION action,
-                       COMPLETION_PORT_RESULT result, int32_t /*amount*/) {
-    auto& self = *static_cast<Shard*>(context);
-    self.enter();
-    self.control_pending_ = false;
-    if (result != COMPLETION_PORT_RESULT_OK) {
-        // The port ends, or this shard removed its own descriptor at its end.
-        self.seen_ = Phase::kAborting;
-        if (!self.started_) {
-            self.started_ = true;
-            self.begin_status_ = action == COMPLETION_PORT_CLOSING ? -ESHUTDOWN : -EIO;
-            self.begun_.count_down();
-        }
-        self.obey();
-        self.leave();
+uint64_t Shard::idle_deadline_ns() const {
+    return common_.idle_timeout_ns == 0 ? 0 : monotonic_ns() + common_.idle_timeout_ns;
+}
+
+void Shard::connect(Descriptor socket) {
+    if (!have_spare() || seen_ == Phase::kAborting || !reserve_connection()) {
+        counters_.refused.add(1);
+        socket.reset();
+        fill_spare();
         return;
     }
-    drain(self.control_);
-    if (!self.started_) self.begin();
-    self.obey();
-    if ((self.seen_ == Phase::kRunning || self.connections_ != nullptr) &&
-        self.add_control() != 0) {
-        // Without it no command would arrive any more.
-        self.seen_ = Phase::kAborting;
-        self.obey();
+    try {
+        connections_.emplace_front(*this, std::move(socket));
+    } catch (const std::bad_alloc&) {
+        // A server out of memory refuses, and goes on.
+        common_.connections.fetch_sub(1, std::memory_order_relaxed);
+        counters_.accept_failures.add(1);
+        return;
     }
-    self.leave();
+    counters_.accepted.add(1);
+    counters_.active.add(1);
+    part_begun();
+    connections_.front().start(connections_.begin());
 }
 
-void Shard::begin() {
-    started_ = true;
-    begin_status_ = add_timer();
-    for (const auto& listener : listeners_) {
-        if (begin_status_ == 0) begin_status_ = listener->start();
-    }
-    if (begin_status_ != 0) seen_ = Phase::kAborting;
-    begun_.count_down();
+void Shard::disconnect(std::list<Connection>::iterator connection) {
+    connections_.erase(connection);
+    counters_.active.subtract(1);
+    common_.connections.fetch_sub(1, std::memory_order_relaxed);
+    // It may want the descriptor's number.
+    fill_spare();
+    for (Listener& listener : listeners_) listener.resume_if_parked();
+    part_ended();
 }
 
-void Shard::obey() {
-    const Phase wanted = phase_.load(std::memory_order_acquire);
-    if (wanted > seen_) seen_ = wanted;
-    if (seen_ == Phase::kRunning) return;
-    for (const auto& listener : listeners_) {
-        if (seen_ == Phase::kStopping) listener->take_backlog();
-        listener->end();
-    }
-    if (seen_ == Phase::kAborting) {
-        for (Connection* connection = connections_; connection != nullptr;
-             connection = connection->next()) {
-            connection->end(CloseReason::kStopped);
-        }
-    }
+bool Shard::give_spare() {
+    const bool given = spare_.valid();
+    spare_.reset();
+    return given;
 }
 
-// Listeners were told already; what is left are the shard's own two descriptors.
-void Shard::end_everything() {
-    if (control_pending_) {
-        control_pending_ = false;
-        remove(control_.get());
-    }
-    if (timer_pending_) {
-        timer_pending_ = false;
-        remove(timer_.get());
-    }
-}
-
-void Shard::on_timer(void* context, COMPLETION_PORT_EPOLL_ACTION /*action*/,
-                     COMPLETION_PORT_RESULT result, int32_t /*amount*/) {
-    auto& self = *static_cast<Shard*>(context);
-    self.enter();
-    self.timer_pending_ = false;
-    if (result == COMPLETION_PORT_RESULT_OK) {
-        drain(self.timer_);
-        const bool retry = std::exchange(self.retry_soon_, false);
-        self.retries_ = retry ? self.retries_ + 1 : 0;
-        if (self.seen_ == Phase::kRunning) {
-            for (const auto& listener : self.listeners_) listener->retry();
-        }
-        if (self.retries_ % kRetriesPerSweep == 0) self.sweep();
-        self.keep_timer();
-    }
-    self.leave();
-}
-
-// An add that fails, for want of memory, is tried again when a connection ends.
-void Shard::keep_timer() {
-    const bool needed = seen_ == Phase::kRunning || connections_ != nullptr;
-    if (!timer_pending_ && needed && add_timer() == 0) set_timer();
-}
-
-void Shard::set_timer() {
-    itimerspec when{};
-    if (retry_soon_) {
-        when.it_value.tv_nsec = kListenerRetryNs;
-    } else if (connections_ != nullptr) {
-        when.it_value.tv_sec = 1;
-    }
-    timerfd_settime(timer_.get(), 0, &when, nullptr);
-}
-
-void Shard::retry_listeners_soon() {
-    if (!retry_soon_) {
-        retry_soon_ = true;
-        set_timer();
-    }
-}
-
-void Shard::sweep() {
-    ++tick_s_;
-    refill_spare();
-    for (Connection* connection = connections_; connection != nullptr;
-         connection = connection->next()) {
-        connection->sweep(common_.idle_timeout_s);
-    }
-}
-
-void Shard::refill_spare() {
+void Shard::fill_spare() {
     if (!spare_.valid()) spare_ = Descriptor(::open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
+bool Shard::have_spare() {
+    fill_spare();
+    return spare_.valid();
+}
+
 bool Shard::reserve_connection() {
-    if (common_.connections.fetch_add(1, std::memory_order_relaxed) < common_.connections_max) {
-        return true;
-    }
-    unreserve_connection();
-    return false;
-}
-
-void Shard::unreserve_connection() { common_.connections.fetch_sub(1, std::memory_order_relaxed); }
-
-void Shard::link(Connection& connection) {
-    const bool first = connections_ == nullptr;
-    connection.link_before(connections_);
-    connections_ = &connection;
-    counters_.active.add(1);
-    if (first) set_timer();
-}
-
-void Shard::unlink(Connection& connection) {
-    if (connections_ == &connection) connections_ = connection.next();
-    connection.unlink();
-    counters_.active.subtract(1);
-    unreserve_connection();
-    refill_spare();
-    keep_timer();
+    const bool room =
+        common_.connections.fetch_add(1, std::memory_order_relaxed) < common_.connections_max;
+    if (!room) common_.connections.fetch_sub(1, std::memory_order_relaxed);
+    return room;
 }
 
 }  // namespace cport::echo

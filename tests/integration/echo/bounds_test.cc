@@ -17,9 +17,10 @@ namespace cport::testing {
 namespace {
 
 constexpr size_t kFloodingPeers = 50;
-constexpr uint64_t kLargestBufferBytes = 256 * 1024;
+constexpr uint64_t kLargestBufferBytes = 1024 * 1024;
 // What the bystanders' connections hold.
 constexpr uint64_t kSmallBuffersBytes = 64 * 1024;
+constexpr uint64_t kLastBufferBytes = 4096;
 constexpr uint64_t kSlackKiB = 16 * 1024;
 constexpr std::chrono::seconds kGiveUp{60};
 
@@ -34,6 +35,18 @@ bool flood(std::vector<pollfd>& polled, const std::string& bytes) {
         }
     }
     return true;
+}
+
+std::vector<Peer> connect_flooding_peers(const EchoServerProcess& server) {
+    std::vector<Peer> peers;
+    for (size_t i = 0; i < kFloodingPeers; ++i) {
+        peers.emplace_back(server.url());
+        // Small queues in the kernel keep the test itself small.
+        const int bytes = 65536;
+        setsockopt(peers.back().descriptor(), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+        setsockopt(peers.back().descriptor(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+    }
+    return peers;
 }
 
 // Sends on all until none takes a byte, and the server, in a round that served the bystander, took
@@ -79,18 +92,26 @@ TEST(EchoBounds, FloodingPeersStallAndMemoryStaysBounded) {
     const Peer bystander(server.url());
     ASSERT_TRUE(bystander.ping());
     const uint64_t before_kib = server.resident_kib();
-    std::vector<Peer> peers;
-    for (size_t i = 0; i < kFloodingPeers; ++i) {
-        peers.emplace_back(server.url());
-        // Small queues in the kernel keep the test itself small.
-        const int bytes = 65536;
-        setsockopt(peers.back().descriptor(), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
-        setsockopt(peers.back().descriptor(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
-    }
+    const std::vector<Peer> peers = connect_flooding_peers(server);
     const uint64_t buffers_max = kFloodingPeers * kLargestBufferBytes + kSmallBuffersBytes;
     flood_until_all_stall(server, bystander, peers, before_kib + buffers_max / 1024 + kSlackKiB);
     EXPECT_LE(count_of("bytes of buffers", server.counts()), buffers_max);
     EXPECT_TRUE(serves_new(server));
+}
+
+// Spec: ECHO-BOUND-7
+TEST(EchoBounds, PeersThatHoldAllBuffersKeepNobodyFromBeingServed) {
+    constexpr uint64_t kBuffersBytes = 64 * 1024;
+    EchoServerProcess server({"--buffers", "64KiB"});
+    const Peer bystander(server.url());
+    ASSERT_TRUE(bystander.ping());
+    const std::vector<Peer> peers = connect_flooding_peers(server);
+    flood_until_all_stall(server, bystander, peers, UINT64_MAX);
+    const uint64_t held = count_of("bytes of buffers", server.counts());
+    EXPECT_GT(held, kBuffersBytes);
+    EXPECT_LE(held, kBuffersBytes + kFloodingPeers * kLastBufferBytes);
+    EXPECT_TRUE(serves_new(server));
+    for (const Peer& peer : peers) EXPECT_EQ(peer.receive(4 * kLastBufferBytes).size(), 16384U);
 }
 
 // Spec: ECHO-BOUND-3

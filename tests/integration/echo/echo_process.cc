@@ -21,6 +21,8 @@ constexpr const char* kListening = "listening on ";
 std::vector<std::string> serve_command(const std::string& listen,
                                        const std::vector<std::string>& arguments) {
     std::vector<std::string> all{"serve", "--listen", listen};
+    const char* engine = std::getenv("ECHO_TEST_ENGINE");
+    if (engine != nullptr) all.insert(all.end(), {"--engine", engine});
     all.insert(all.end(), arguments.begin(), arguments.end());
     return echo_command(all);
 }
