@@ -83,8 +83,9 @@ typedef struct COMPLETION_PORT_OPTIONS_TAG {
 } COMPLETION_PORT_OPTIONS;
 
 /* Creates a port with one reference. A descriptor number belongs to the worker on which it was
- * first added, or, added first by another thread, to the next worker in turn; all its callbacks run
- * there for as long as the port lives, whatever the number names later.
+ * first added, or, added first by another thread, to the next worker in turn (connections.h has
+ * another way for those that it accepts); all its callbacks run there for as long as the port
+ * lives, whatever the number names later.
  * Returns NULL with errno EINVAL (NULL, or a field out of range), E2BIG (a longer structure with
  * bytes set that this library does not know), ENOMEM, EMFILE, ENFILE, EAGAIN (no thread).
  * [CP-OPT, CP-WORKERS, CP-DRIVE] */
