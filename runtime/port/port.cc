@@ -5,6 +5,7 @@
 
 #include "runtime/check.h"
 #include "runtime/port/port_templates.h"
+#include "runtime/port/worker_homes.h"
 
 namespace cport {
 namespace {
@@ -16,6 +17,11 @@ void log_not_created(const PortOptions& options, int error) {
 }  // namespace
 
 Port* Port::create(const platform::Platform& platform, const PortOptions& options, int& error) {
+    error = check_nodes(platform, options);
+    if (error != 0) {
+        log_not_created(options, error);
+        return nullptr;
+    }
     const size_t size = size_with_workers(options.workers);
     auto* memory = static_cast<std::byte*>(platform.memory.allocate(size, alignof(Port)));
     if (memory == nullptr) {

@@ -71,6 +71,7 @@ class Port {
     int open(const PortOptions& options);
     int open_workers();
     int start_workers(const PortOptions& options);
+    platform::MemoryHome home_of_pool() const;
     // -EPERM in a forked child, -ESHUTDOWN once the end has begun.
     int refusal() const;
     bool forked() const { return *fork_mark_ == 0; }

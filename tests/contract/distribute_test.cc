@@ -49,14 +49,30 @@ class DistributeTest : public KindsTest {
     // Of the connections from the first on. Their accept has told of them all.
     Sockets sockets_from(size_t first) {
         Sockets sockets;
-        for (size_t i = first; i < receives_.size(); ++i) ++sockets[thread_of(i)];
+        for (size_t i = first; i < connections(); ++i) ++sockets[thread_of(i)];
         return sockets;
     }
     void remove_async(int socket) {
         const auto ignored = [](void*, SOCKET_HANDLE) {};
         EXPECT_EQ(completion_port_remove_async(port(), socket, ignored, nullptr), 0);
     }
-    pid_t thread_of(size_t connection) { return receives_[connection]->wait_for(1).thread; }
+    Submission& receive_of(size_t connection) {
+        const std::lock_guard lock(mutex_);
+        return *receives_[connection];
+    }
+    pid_t thread_of(size_t connection) { return receive_of(connection).wait_for(1).thread; }
+    int number_of(size_t connection) {
+        const std::lock_guard lock(mutex_);
+        return servers_[connection].get();
+    }
+    void close_server(size_t connection) {
+        const std::lock_guard lock(mutex_);
+        servers_[connection].close();
+    }
+    size_t connections() {
+        const std::lock_guard lock(mutex_);
+        return receives_.size();
+    }
     static std::vector<size_t> sorted(const Sockets& sockets) {
         std::vector<size_t> counts;
         for (const auto& [thread, count] : sockets) counts.push_back(count);
@@ -122,8 +138,8 @@ TEST_P(DistributeOverWorkersTest, ARoundsConnectionsFillWhatRemovedOnesLeft) {
     for (size_t i = 0; i < 11; ++i) {
         if (poorer == listeners) poorer = thread_of(i);
         if (thread_of(i) != poorer) continue;
-        if (i % 2 == 0) completion_port_remove(port(), servers_[i].get());
-        if (i % 2 == 1) remove_async(servers_[i].get());
+        if (i % 2 == 0) completion_port_remove(port(), number_of(i));
+        if (i % 2 == 1) remove_async(number_of(i));
     }
     ASSERT_EQ(before.at(poorer), 4u);
     {
@@ -144,7 +160,7 @@ TEST_P(DistributeTest, ANumberThatHasItsWorkerKeepsIt) {
     connect(listener, 1);
     accept.wait_for(1);
     const pid_t thread = thread_of(0);
-    const int number = servers_[0].get();
+    const int number = number_of(0);
     // It has many more than the others now.
     run_on_worker_of(number, [this] {
         for (int i = 0; i < 6; ++i) watch(keep(idle_eventfd()).get(), EPOLLIN);
@@ -153,10 +169,10 @@ TEST_P(DistributeTest, ANumberThatHasItsWorkerKeepsIt) {
     {
         const WorkerHold hold(*this);
         connect(listener, 1);
-        servers_[0].close();
+        close_server(0);
     }
     accept.wait_for(2);
-    ASSERT_EQ(servers_[1].get(), number);
+    ASSERT_EQ(number_of(1), number);
     EXPECT_EQ(thread_of(1), thread);
     connect(listener, 1);
     accept.wait_for(3);
@@ -182,7 +198,7 @@ TEST_P(DistributeTest, SingleAcceptsDoItToo) {
         ASSERT_EQ(completion_port_submit(port(), &accept.common, nullptr, &record), 1);
         take(record);
     });
-    ASSERT_EQ(receives_.size(), 2u);
+    ASSERT_EQ(connections(), 2u);
     EXPECT_EQ(thread_of(1) == listeners, workers() == 1);
     EXPECT_EQ(thread_of(1) == thread_of(0), workers() == 1);
     completion_port_remove(port(), listener.socket.get());
@@ -229,6 +245,7 @@ TEST_P(DistributeTest, ListenersThatShareAnAddressServeOneWorkerEach) {
     for (size_t i = 0; i < workers(); ++i) {
         listeners.push_back(listen_sharing(i == 0 ? any : listeners[0]));
     }
+    accepts.reserve(listeners.size());
     for (const Listener& listener : listeners) {
         accepts.push_back(&accept_on(listener, COMPLETION_PORT_FLAG_MULTISHOT));
     }
