@@ -4,6 +4,7 @@
 #include "platform/clock.h"
 #include "platform/kernel.h"
 #include "platform/memory.h"
+#include "platform/numa.h"
 #include "platform/ring.h"
 #include "platform/threads.h"
 
@@ -14,7 +15,8 @@ struct Platform {
     Threads& threads;
     Memory& memory;
     Clock& clock;
-    Rings* rings = nullptr;  // nullptr: a machine without
+    Rings* rings = nullptr;  // nullptr: a machine without; so it is of what follows
+    Numa* numa = nullptr;
 };
 
 }  // namespace cport::platform

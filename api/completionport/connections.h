@@ -31,6 +31,16 @@ struct sockaddr;
  * A connection that its peer gave up meanwhile is passed over. EMFILE, ENFILE, ENOMEM and ENOBUFS
  * end the operation with that error; what waits to be accepted goes on waiting. A descriptor whose
  * record nobody has taken when the port is freed is closed.
+ *
+ * A connection belongs to the worker on which it is first added (options.h): added in the accept's
+ * callback, to the listener's. With COMPLETION_PORT_FLAG_DISTRIBUTE a number that belongs to no
+ * worker yet is given, before its record is delivered, to the worker with the fewest descriptors,
+ * in turn among equals: what the accept's callback adds runs there. A descriptor counts from its
+ * first add, or such an accept, until it is removed or closed by the port. With one worker the flag
+ * changes nothing. Where the kernel shall choose, make a listener with SO_REUSEPORT for each
+ * worker, and add one after the other from a thread of your own: they go to the workers in turn,
+ * and each worker has the connections of its listener.
+ *
  * Submission: -EINVAL also for other accept_flags; for one of address and address_length without
  * the other; for an address, or COMPLETION_PORT_FLAG_INLINE, beside MULTISHOT. [CP-ACCEPT] */
 typedef struct COMPLETION_PORT_ACCEPT_OPERATION_TAG {

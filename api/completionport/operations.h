@@ -39,7 +39,10 @@ enum {
     COMPLETION_PORT_FLAG_INLINE = 1,
     /* Of an accept (connections.h) and of a receive from a pool (buffers.h): it goes on after each
      * connection, or each buffer. */
-    COMPLETION_PORT_FLAG_MULTISHOT = 2
+    COMPLETION_PORT_FLAG_MULTISHOT = 2,
+    /* Of an accept (connections.h): its connections go to the workers that have the fewest
+     * descriptors. */
+    COMPLETION_PORT_FLAG_DISTRIBUTE = 4
 };
 
 /* What every operation begins with. */

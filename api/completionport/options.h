@@ -80,14 +80,20 @@ typedef struct COMPLETION_PORT_OPTIONS_TAG {
     uint32_t log_level;            /* COMPLETION_PORT_LOG_..., and what is more severe; 0: INFO */
     ON_COMPLETION_PORT_LOG on_log; /* NULL: nothing is logged */
     void* log_context;
+    /* The NUMA node where the memory of each worker's operations lies, and that of pools of buffers
+     * (buffers.h): of one created in a worker's callback, or where all workers have one node. -1:
+     * that of the worker's CPU, or any where worker_cpus names none; NULL: -1 for each. A node that
+     * is full is helped out by the others. Borrowed during the call. [CP-NUMA] */
+    const int32_t* worker_nodes;
 } COMPLETION_PORT_OPTIONS;
 
 /* Creates a port with one reference. A descriptor number belongs to the worker on which it was
- * first added, or, added first by another thread, to the next worker in turn; all its callbacks run
- * there for as long as the port lives, whatever the number names later.
- * Returns NULL with errno EINVAL (NULL, or a field out of range), E2BIG (a longer structure with
- * bytes set that this library does not know), ENOMEM, EMFILE, ENFILE, EAGAIN (no thread).
- * [CP-OPT, CP-WORKERS, CP-DRIVE] */
+ * first added, or, added first by another thread, to the next worker in turn (connections.h has
+ * another way for those that it accepts); all its callbacks run there for as long as the port
+ * lives, whatever the number names later.
+ * Returns NULL with errno EINVAL (NULL, or a field out of range; a CPU or node that there is not),
+ * E2BIG (a longer structure with bytes set that this library does not know), ENOMEM, EMFILE,
+ * ENFILE, EAGAIN (no thread). [CP-OPT, CP-WORKERS, CP-DRIVE] */
 MOCKABLE_FUNCTION(, COMPLETION_PORT_HANDLE, completion_port_create_with_options,
                   const COMPLETION_PORT_OPTIONS*, options);
 

@@ -13,6 +13,7 @@
 #include <new>
 
 #include "platform/linux/linux_kernel.h"
+#include "platform/linux/linux_numa.h"
 #include "platform/linux/linux_ring.h"
 
 namespace cport::platform {
@@ -154,7 +155,7 @@ Value& immortal() {
 const Platform& linux_platform() {
     static const Platform platform{immortal<LinuxKernel>(), immortal<LinuxThreads>(),
                                    immortal<LinuxMemory>(), immortal<LinuxClock>(),
-                                   &immortal<LinuxRings>()};
+                                   &immortal<LinuxRings>(), &immortal<LinuxNuma>()};
     return platform;
 }
 

@@ -54,7 +54,7 @@ int read_options(const COMPLETION_PORT_BUFFER_POOL_OPTIONS& callers, BufferPoolO
     if (known.bytes_max < smallest || known.bytes_max / smallest > BufferPool::kUnitsMax) {
         return -EINVAL;
     }
-    options = {smallest, largest, known.bytes_max};
+    options = {smallest, largest, known.bytes_max, {}};
     return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "completionport/options.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -13,7 +14,7 @@ namespace {
 
 constexpr uint32_t kFlags =
     COMPLETION_PORT_OPTION_CALLER_DRIVEN | COMPLETION_PORT_OPTION_SINGLE_THREADED;
-constexpr int32_t kAnyCpu = -1;
+constexpr int32_t kAny = -1;
 constexpr uint64_t kSpinMax_ns = 1'000'000'000;
 constexpr uint64_t kIdleWaitMin_ns = 1'000'000;
 constexpr size_t kNameMax = 12;
@@ -62,12 +63,16 @@ int read_options(const COMPLETION_PORT_OPTIONS& callers, PortOptions& options) {
         return -EINVAL;
     }
     options.workers = known.workers == 0 ? 1 : known.workers;
-    for (uint32_t i = 0; known.worker_cpus != nullptr && i < options.workers; ++i) {
-        if (known.worker_cpus[i] < kAnyCpu) return -EINVAL;
+    for (const int32_t* places : {known.worker_cpus, known.worker_nodes}) {
+        if (places == nullptr) continue;
+        if (std::any_of(places, places + options.workers, [](int32_t i) { return i < kAny; })) {
+            return -EINVAL;
+        }
     }
     options.caller_driven = caller_driven;
     options.single_threaded = single_threaded;
     options.cpus = known.worker_cpus;
+    options.nodes = known.worker_nodes;
     options.name = known.name;
     options.spin_ns = static_cast<int64_t>(known.spin_ns);
     options.idle_wait_ns = forever ? Worker::kForever_ns : static_cast<int64_t>(known.idle_wait_ns);

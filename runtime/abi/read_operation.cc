@@ -135,7 +135,8 @@ int read_accept(const COMPLETION_PORT_ACCEPT_OPERATION& accept, SubmitRequest& r
     request.buffer = as_buffer(accept.address);
     request.argument = as_argument(accept.address_length);
     request.length = accept.accept_flags;
-    request.watch_events = goes_on ? kAcceptGoesOn : 0;
+    const bool distributes = (accept.common.flags & COMPLETION_PORT_FLAG_DISTRIBUTE) != 0;
+    request.watch_events = (goes_on ? kAcceptGoesOn : 0) | (distributes ? kAcceptDistributes : 0);
     return 0;
 }
 
@@ -269,8 +270,15 @@ int read_pooled(const COMPLETION_PORT_RECEIVE_POOLED_OPERATION& pooled, SubmitRe
     return 0;
 }
 
-bool may_go_on(uint32_t kind) {
-    return kind == COMPLETION_PORT_KIND_ACCEPT || kind == COMPLETION_PORT_KIND_RECEIVE_POOLED;
+uint32_t flags_of_kind(uint32_t kind) {
+    switch (kind) {
+        case COMPLETION_PORT_KIND_ACCEPT:
+            return COMPLETION_PORT_FLAG_MULTISHOT | COMPLETION_PORT_FLAG_DISTRIBUTE;
+        case COMPLETION_PORT_KIND_RECEIVE_POOLED:
+            return COMPLETION_PORT_FLAG_MULTISHOT;
+        default:
+            return 0;
+    }
 }
 
 int read_own_fields(const AnyOperation& known, SubmitRequest& request) {
@@ -333,8 +341,7 @@ int read_operation(const COMPLETION_PORT_OPERATION& operation, bool inline_allow
     if (error != 0) return error;
     const COMPLETION_PORT_OPERATION& common = known.common;
     const uint32_t flags_allowed =
-        (inline_allowed ? uint32_t{COMPLETION_PORT_FLAG_INLINE} : 0u) |
-        (may_go_on(common.kind) ? uint32_t{COMPLETION_PORT_FLAG_MULTISHOT} : 0u);
+        (inline_allowed ? uint32_t{COMPLETION_PORT_FLAG_INLINE} : 0u) | flags_of_kind(common.kind);
     if ((common.flags & ~flags_allowed) != 0) return -EINVAL;
     request = {};
     if (!in_range(common.deadline_ns)) return -ERANGE;

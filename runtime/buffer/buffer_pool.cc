@@ -61,7 +61,7 @@ BufferPool* BufferPool::create(platform::Memory& memory, const void* owner,
         return nullptr;
     }
     auto* pool = new (block) BufferPool(memory, owner, options, units, block + sizeof(BufferPool));
-    error = pool->open();
+    error = pool->open(options.home);
     if (error == 0) return pool;
     pool->destroy();
     return nullptr;
@@ -88,12 +88,14 @@ size_t BufferPool::size_with_tables(uint32_t units) {
     return sizeof(BufferPool) + words_for(units) * sizeof(uint64_t) + units;
 }
 
-int BufferPool::open() {
+int BufferPool::open(const platform::MemoryHome& home) {
     fork_mark_ = memory_.fork_mark_create();
     if (fork_mark_ == nullptr) return -ENOMEM;
     const size_t size = size_t{unit_count_} * unit_bytes_;
     data_ = static_cast<std::byte*>(memory_.allocate(size, kDataAlignment));
-    return data_ == nullptr ? -ENOMEM : 0;
+    if (data_ == nullptr) return -ENOMEM;
+    home.claim(data_, size);
+    return 0;
 }
 
 void BufferPool::destroy() {

@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "platform/memory.h"
+#include "platform/numa.h"
 
 namespace cport {
 
@@ -21,6 +22,7 @@ struct BufferPoolOptions {
     uint32_t buffer_bytes;      // a power of two: the smallest buffer, which is a unit
     uint32_t buffer_bytes_max;  // a power of two: the largest, at most BufferPool::kUnitsOfLargest
     uint64_t bytes_max;         // of all buffers in use; at least one unit
+    platform::MemoryHome home = {};  // of the buffers
 };
 
 class BufferPool {
@@ -84,7 +86,7 @@ class BufferPool {
     ~BufferPool() = default;
     static size_t size_with_tables(uint32_t units);
     static uint32_t words_for(uint32_t units) { return (units + kUnitsOfWord - 1) / kUnitsOfWord; }
-    int open();
+    int open(const platform::MemoryHome& home);
     void destroy();
 
     bool reserve(uint32_t units);

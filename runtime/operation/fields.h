@@ -10,8 +10,9 @@
 
 namespace cport {
 
-// `watch_events` of an accept.
+// Bits of `watch_events` of an accept.
 constexpr uint32_t kAcceptGoesOn = 1;
+constexpr uint32_t kAcceptDistributes = 2;
 // `watch_events` of a connect: the kernel has begun.
 constexpr uint32_t kConnectBegun = 1;
 // `watch_events` of a receive from a pool: this bit, and what ReceiveSize says.
@@ -22,7 +23,12 @@ uint64_t as_argument(Pointee* pointer) {
     return reinterpret_cast<uintptr_t>(pointer);
 }
 
-inline bool accept_goes_on(const Operation& accept) { return accept.watch_events == kAcceptGoesOn; }
+inline bool accept_goes_on(const Operation& accept) {
+    return (accept.watch_events & kAcceptGoesOn) != 0;
+}
+inline bool accept_distributes(const Operation& accept) {
+    return (accept.watch_events & kAcceptDistributes) != 0;
+}
 inline int accept_flags(const Operation& accept) { return static_cast<int>(accept.length); }
 inline struct sockaddr* address_of(const Operation& accept_or_connect) {
     return reinterpret_cast<struct sockaddr*>(accept_or_connect.buffer);

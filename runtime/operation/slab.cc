@@ -13,8 +13,10 @@ constexpr size_t kChunkBytes = sizeof(Operation) * Slab::kChunkSlots;
 
 }  // namespace
 
-Slab::Slab(platform::Memory& memory, uint32_t slots_max, uint32_t number, WorkerLog* log)
+Slab::Slab(platform::Memory& memory, uint32_t slots_max, uint32_t number, WorkerLog* log,
+           const platform::MemoryHome& home)
     : memory_(memory),
+      home_(home),
       chunks_max_((std::min(slots_max, kSlotsMax) + kChunkSlots - 1) / kChunkSlots),
       first_slot_(number << kNumberShift),
       own_free_max_(std::min(kOwnFreeMax, chunks_max_ * kChunkSlots / 4)),
@@ -67,6 +69,8 @@ int Slab::grow() {
     if (chunk_count_ == chunks_max_) return -ENOBUFS;
     void* memory = memory_.allocate(kChunkBytes, alignof(Operation));
     if (memory == nullptr) return -ENOMEM;
+    // Before a thread of whatever node writes to it.
+    home_.claim(memory, kChunkBytes);
     auto* chunk = static_cast<Operation*>(memory);
     const uint32_t base = chunk_count_ * kChunkSlots;
     for (uint32_t i = 0; i < kChunkSlots; ++i) {

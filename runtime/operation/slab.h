@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "platform/memory.h"
+#include "platform/numa.h"
 #include "runtime/mutex.h"
 #include "runtime/operation/operation.h"
 
@@ -33,9 +34,9 @@ class Slab {
     static uint32_t number_of(uint32_t slot) { return slot >> kNumberShift; }
     static uint32_t number_of_id(uint64_t id) { return number_of(static_cast<uint32_t>(id) - 1); }
 
-    // `slots_max` is rounded up to whole chunks, and to kSlotsMax at most.
+    // `slots_max` is rounded up to whole chunks, and to kSlotsMax at most. `home`: of the chunks.
     explicit Slab(platform::Memory& memory, uint32_t slots_max = kSlotsMax, uint32_t number = 0,
-                  WorkerLog* log = nullptr);
+                  WorkerLog* log = nullptr, const platform::MemoryHome& home = {});
     ~Slab();
     Slab(const Slab&) = delete;
     Slab& operator=(const Slab&) = delete;
@@ -93,6 +94,7 @@ class Slab {
     }
 
     platform::Memory& memory_;
+    const platform::MemoryHome home_;
     const uint32_t chunks_max_;
     const uint32_t first_slot_;
     const uint32_t own_free_max_;

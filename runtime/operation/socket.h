@@ -19,7 +19,10 @@ struct SocketWord {
     static constexpr uint64_t kPendingMask = (uint64_t{1} << 20) - 1;
     // Threads that wait inside remove.
     static constexpr uint64_t kRemoverOne = uint64_t{1} << 20;
-    static constexpr uint64_t kRemoverMask = uint64_t{0xff} << 20;
+    static constexpr uint64_t kRemoverMask = uint64_t{0x7f} << 20;
+    // Counts among its owner's descriptors: from its first add, or an accept that saw to its owner,
+    // until it is removed.
+    static constexpr uint64_t kLive = uint64_t{1} << 27;
     static constexpr uint64_t kRemoving = uint64_t{1} << 28;
     static constexpr uint64_t kKindKnown = uint64_t{1} << 29;
     static constexpr uint64_t kIsSocket = uint64_t{1} << 30;
@@ -44,7 +47,7 @@ struct SocketWord {
     static bool never_used(uint64_t word) { return word == kGenerationOne; }
     // The next incarnation: what was known of the descriptor is forgotten.
     static uint64_t next_generation(uint64_t word) {
-        return (word & ~(kKindKnown | kIsSocket)) + kGenerationOne;
+        return (word & ~(kKindKnown | kIsSocket | kLive)) + kGenerationOne;
     }
 };
 

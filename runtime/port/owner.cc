@@ -95,7 +95,8 @@ bool Owner::renew(Socket& socket) {
             return false;
         }
         // What was accepted for the new descriptor already is most likely of the same kind.
-        next = SocketWord::next_generation(word) | (word & SocketWord::kIsSocket);
+        next = SocketWord::next_generation(word) |
+               (word & (SocketWord::kIsSocket | SocketWord::kLive));
     } while (!socket.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
                                                 std::memory_order_relaxed));
     ++renewals_;
@@ -236,6 +237,7 @@ Operation* Owner::settle_head(Socket& socket, Direction direction) {
     operation->enter(Stage::kIdle);
     if (operation->is_set()) wheel_.remove(*operation);
     if (operation->record_kind == COMPLETION_PORT_KIND_RECEIVE_POOLED) leave_pool(*operation);
+    if (operation->record_kind == COMPLETION_PORT_KIND_ACCEPT) distribute(*operation);
     Operation* next = queue.front();
     if (next != nullptr && next->readiness_only()) socket.set(try_flag_of(direction));
     if (operation->error == 0) return operation;

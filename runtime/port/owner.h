@@ -19,6 +19,7 @@
 namespace cport {
 
 class FilePool;
+class Placement;
 
 class Owner {
  public:
@@ -66,6 +67,9 @@ class Owner {
     }
     // One that came through the mailbox.
     void arrive(Operation& operation);
+
+    // Before the first accept that distributes.
+    void use_placement(Placement& placement) { placement_ = &placement; }
 
     // Before the first operation on a file.
     void use_files(FilePool& files) { files_ = &files; }
@@ -159,6 +163,8 @@ class Owner {
     void move_to_renewed(Socket& socket, Operation& operation);
     // Drives an accept that goes on, at the head of its queue.
     void accept_connections(Socket& socket, Operation& operation);
+    // A connection finds its owner before it is told of, if its accept wants that.
+    void distribute(const Operation& accept);
     // The same of a receive from a pool.
     void receive_buffers(Socket& socket, Operation& operation);
     // A receive from a pool is complete: it draws no more.
@@ -205,6 +211,7 @@ class Owner {
     Socket** ready_tail_ = &ready_head_;
     int sweep_from_ = 0;
     FilePool* files_ = nullptr;
+    Placement* placement_ = nullptr;
     uint32_t files_away_ = 0;
     uint32_t file_bytes_left_ = kRoundFileBytesMax;
     WorkerLog* const log_;  // nullptr: none

@@ -1,6 +1,8 @@
-// The part of the owner that drives accepts which go on.
+// The part of the owner that drives accepts which go on, and sees to where connections go.
+#include "runtime/operation/fields.h"
 #include "runtime/operation/outcome.h"
 #include "runtime/port/owner.h"
+#include "runtime/port/placement.h"
 
 namespace cport {
 
@@ -16,6 +18,7 @@ void Owner::accept_connections(Socket& socket, Operation& operation) {
         }
         const Step step = transfer_.accept(socket, operation);
         if (step == Step::kCompleted && operation.result == COMPLETION_PORT_RESULT_OK) {
+            distribute(operation);
             record->write_more(operation);
             record->complete(operation.own_action(), COMPLETION_PORT_RESULT_OK, operation.amount);
             completed_.push(record);
@@ -26,6 +29,11 @@ void Owner::accept_connections(Socket& socket, Operation& operation) {
         if (step == Step::kBlocked) wait_for_edge(socket, operation);
         return;
     }
+}
+
+void Owner::distribute(const Operation& accept) {
+    if (!accept_distributes(accept) || accept.result != COMPLETION_PORT_RESULT_OK) return;
+    if (placement_ != nullptr) placement_->assign_by_load(static_cast<int>(accept.amount));
 }
 
 }  // namespace cport

@@ -5,6 +5,7 @@
 
 #include "runtime/check.h"
 #include "runtime/port/port_templates.h"
+#include "runtime/port/worker_homes.h"
 
 namespace cport {
 namespace {
@@ -16,6 +17,11 @@ void log_not_created(const PortOptions& options, int error) {
 }  // namespace
 
 Port* Port::create(const platform::Platform& platform, const PortOptions& options, int& error) {
+    error = check_nodes(platform, options);
+    if (error != 0) {
+        log_not_created(options, error);
+        return nullptr;
+    }
     const size_t size = size_with_workers(options.workers);
     auto* memory = static_cast<std::byte*>(platform.memory.allocate(size, alignof(Port)));
     if (memory == nullptr) {
@@ -52,12 +58,14 @@ Port::Port(const platform::Platform& platform, const PortOptions& options, Worke
       engine_reason_(options.engine_reason),
       log_(options),
       table_(platform.memory),
+      placement_(table_, options.workers),
       results_(platform.kernel, slabs_.data()),
       files_(platform, options.file_threads, options.name, &Port::file_done, this) {
     static_assert(COMPLETION_PORT_WORKERS_MAX <= Slab::kSlabsMax);
     for (uint32_t i = 0; i < worker_count_; ++i) {
         new (workers_ + i) Worker(platform, i, this, table_, results_, options);
         workers_[i].owner().use_files(files_);
+        workers_[i].owner().use_placement(placement_);
         slabs_[i] = &workers_[i].slab();
         owners_[i + 1] = workers_ + i;
     }
@@ -192,7 +200,7 @@ int Port::accept_add(Socket& socket, bool needs_socket, bool foreign, uint32_t& 
         if ((word & SocketWord::kRemoving) != 0) return -ECANCELED;
         // A callback that adds again while a thread waits for the last callback: it will not come.
         if (!foreign && SocketWord::removal_awaited(word)) return -ECANCELED;
-        uint64_t accepted = word;
+        uint64_t accepted = word | SocketWord::kLive;
         if ((word & SocketWord::kKindKnown) == 0) {
             const int error = learn_kind(socket.descriptor, accepted);
             if (error != 0) return error;
@@ -205,6 +213,7 @@ int Port::accept_add(Socket& socket, bool needs_socket, bool foreign, uint32_t& 
         if (accepted == word ||
             socket.word.compare_exchange_weak(word, accepted, std::memory_order_acq_rel,
                                               std::memory_order_acquire)) {
+            placement_.count(socket, word, accepted);
             generation = SocketWord::generation(accepted);
             return 0;
         }
@@ -229,16 +238,11 @@ Worker& Port::worker_for_caller() {
 
 void Port::choose_owner(Socket& socket) {
     Worker* current = Worker::current();
-    uint32_t index = 0;
     if (current != nullptr && current->port == this) {
-        index = static_cast<uint32_t>(current - workers_);
-    } else if (worker_count_ > 1) {
-        index = next_owner_.fetch_add(1, std::memory_order_relaxed) % worker_count_;
+        Placement::assign(socket, static_cast<uint32_t>(current - workers_));
+    } else {
+        placement_.assign_in_turn(socket);
     }
-    uint8_t none = 0;
-    // Nothing is published by it; the number alone is agreed on.
-    socket.owner.compare_exchange_strong(none, static_cast<uint8_t>(index + 1),
-                                         std::memory_order_relaxed);
 }
 
 int Port::add(const AddRequest& request) {
@@ -272,6 +276,7 @@ void Port::remove(int descriptor) {
         removed = SocketWord::next_generation(word) + remover;
     } while (!socket->word.compare_exchange_weak(word, removed, std::memory_order_acq_rel,
                                                  std::memory_order_acquire));
+    placement_.count(*socket, word, removed);
     if (is_current(worker)) {
         worker.owner().catch_up(*socket);
     } else if (!waits) {
@@ -303,6 +308,7 @@ int Port::accept_removal(Socket& socket, Operation& removal) {
         removing = SocketWord::next_generation(word) | SocketWord::kRemoving;
     } while (!socket.word.compare_exchange_weak(word, removing, std::memory_order_acq_rel,
                                                 std::memory_order_acquire));
+    placement_.count(socket, word, removing);
     removal.socket_generation = SocketWord::generation(removing);
     return 0;
 }

@@ -14,6 +14,7 @@
 #include "runtime/operation/socket.h"
 #include "runtime/port/completion_queue.h"
 #include "runtime/port/descriptor_table.h"
+#include "runtime/port/placement.h"
 #include "runtime/port/request.h"
 #include "runtime/port/worker.h"
 
@@ -70,6 +71,7 @@ class Port {
     int open(const PortOptions& options);
     int open_workers();
     int start_workers(const PortOptions& options);
+    platform::MemoryHome home_of_pool() const;
     // -EPERM in a forked child, -ESHUTDOWN once the end has begun.
     int refusal() const;
     bool forked() const { return *fork_mark_ == 0; }
@@ -157,7 +159,6 @@ class Port {
     std::atomic<uint32_t> driver_ = 0;  // 1: a thread drives
     uint32_t threads_started_ = 0;
     std::atomic<uint32_t> workers_running_ = 0;
-    std::atomic<uint32_t> next_owner_ = 0;
     std::atomic<uint32_t> next_source_ = 0;
     const ON_COMPLETION_PORT_ENDED on_ended_;
     void* const on_ended_context_;
@@ -165,6 +166,7 @@ class Port {
     uint32_t engine_reason_;
     const Log log_;
     DescriptorTable table_;
+    Placement placement_;
     std::array<Slab*, COMPLETION_PORT_WORKERS_MAX> slabs_{};
     std::array<Worker*, COMPLETION_PORT_WORKERS_MAX + 1> owners_{};  // by a socket's owner
     CompletionQueue results_;

@@ -10,7 +10,21 @@ namespace cport {
 
 BufferPool* Port::create_pool(const BufferPoolOptions& options, int& error) {
     error = refusal();
-    return error != 0 ? nullptr : BufferPool::create(platform_.memory, this, options, error);
+    if (error != 0) return nullptr;
+    BufferPoolOptions at_home = options;
+    at_home.home = home_of_pool();
+    return BufferPool::create(platform_.memory, this, at_home, error);
+}
+
+platform::MemoryHome Port::home_of_pool() const {
+    const Worker* current = Worker::current();
+    if (current != nullptr && current->port == this) return current->home();
+    // Any worker may draw from it: on their node if they have one and the same.
+    const platform::MemoryHome home = workers_[0].home();
+    for (uint32_t i = 1; i < worker_count_; ++i) {
+        if (workers_[i].home().node != home.node) return {};
+    }
+    return home;
 }
 
 int Port::submit_pooled(SubmitRequest request, uint64_t* id,

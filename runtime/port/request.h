@@ -91,7 +91,9 @@ struct PortOptions {
     bool caller_driven = false;
     bool single_threaded = false;
     const int32_t* cpus = nullptr;  // of each worker, -1 for any; nullptr: any
-    const char* name = nullptr;     // nullptr: the default
+    // NUMA nodes of each worker's memory, -1 or nullptr: that of its CPU, or any.
+    const int32_t* nodes = nullptr;
+    const char* name = nullptr;  // nullptr: the default
     int64_t spin_ns = 0;
     int64_t idle_wait_ns = 0;  // negative: for ever
     uint32_t operations_max = 0;

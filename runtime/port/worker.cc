@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "runtime/check.h"
+#include "runtime/port/worker_homes.h"
 
 namespace cport {
 namespace {
@@ -24,8 +25,9 @@ Worker::Worker(const platform::Platform& platform, uint32_t number, void* its_po
       spin_ns_(options.spin_ns),
       idle_wait_ns_(options.idle_wait_ns == 0 ? kIdleWait_ns : options.idle_wait_ns),
       log_(options, number),
+      home_(home_of_worker(platform, options, number)),
       slab_(platform.memory, options.operations_max == 0 ? Slab::kSlotsMax : options.operations_max,
-            number, &log_),
+            number, &log_, home_),
       engine_(platform.kernel),
       ring_(engine_),
       owner_(static_cast<uint8_t>(number + 1), platform.kernel, engine_, table, slab_, completed_,

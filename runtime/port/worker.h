@@ -81,6 +81,7 @@ class Worker {
     void post_end() { post(end_); }
 
     Slab& slab() { return slab_; }
+    const platform::MemoryHome& home() const { return home_; }
     SourceSet& sources() { return sources_; }
     EpollEngine& engine() { return engine_; }
     const char* name() const { return name_.data(); }
@@ -131,6 +132,7 @@ class Worker {
     const int64_t idle_wait_ns_;
     std::array<char, 16> name_{};
     WorkerLog log_;
+    const platform::MemoryHome home_;
     Slab slab_;
     EpollEngine engine_;
     UringEngine ring_;

@@ -17,7 +17,7 @@ SYSTEM_CALLS = re.compile(
     r"|pthread_(?:create|join|detach|sigmask|kill|setname_np|setaffinity_np|atfork)"
     r"|sigaction|signal|raise|kill|fork|vfork|clone|exec\w+|wait(?:pid|id|4)?|getpid|gettid"
     r"|clock_\w+|gettimeofday|time|nanosleep|usleep|sleep|sched_\w+|syscall|prctl|malloc|calloc"
-    r"|aligned_alloc|posix_memalign)(?:64)?")
+    r"|aligned_alloc|posix_memalign|numa_\w+|mbind|[gs]et_mempolicy)(?:64)?")
 
 
 def undefined_symbols(path):

@@ -131,6 +131,25 @@ TEST_F(OptionsRefusedTest, OnlyMinusOneIsAnyCpu) {
     }
 }
 
+// Spec: CP-NUMA-3
+TEST_F(OptionsRefusedTest, ANodeThatThereIsNot) {
+    const std::set<int> descriptors = open_descriptors();
+    const std::set<pid_t> threads = thread_ids();
+    for (const int32_t bad : {-2, INT32_MIN, 1023, 1024, INT32_MAX}) {
+        for (size_t place = 0; place < 2; ++place) {
+            std::vector<int32_t> nodes(2, -1);
+            nodes[place] = bad;
+            const int error = error_with([&](Options& its) {
+                its.workers = 2;
+                its.worker_nodes = nodes.data();
+            });
+            EXPECT_EQ(error, EINVAL) << "node " << bad << " of worker " << place;
+            EXPECT_EQ(open_descriptors(), descriptors);
+            EXPECT_EQ(thread_ids(), threads);
+        }
+    }
+}
+
 // Spec: CP-OPT-7
 TEST_F(OptionsRefusedTest, NoDescriptorsForTheLaterWorkers) {
     const std::set<int> before = open_descriptors();

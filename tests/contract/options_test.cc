@@ -93,6 +93,25 @@ TEST_F(OptionsPortTest, ZeroIsTheDefaultOfEveryField) {
     wait_until([&] { return worker_names(before) == std::multiset<std::string>{"cport"}; });
 }
 
+// Spec: CP-NUMA-1, CP-NUMA-5
+TEST_F(OptionsPortTest, EveryMachineHasNodeZero) {
+    std::vector<int32_t> nodes(3, 0);
+    options_.workers = 3;
+    options_.worker_nodes = nodes.data();
+    open();
+    nodes.assign(3, INT32_MAX);  // it is read during the call only
+    expect_each_worker_receives(3);
+    close();
+    nodes.assign(3, 0);
+    options_.workers = 1;
+    options_.flags = COMPLETION_PORT_OPTION_CALLER_DRIVEN;
+    open();
+    EXPECT_EQ(completion_port_post(port_, 0, 7, nullptr, nullptr), 0);
+    COMPLETION_PORT_COMPLETION record{};
+    EXPECT_EQ(completion_port_wait(port_, &record, 1, -1), 1);
+    EXPECT_EQ(record.value, 7);
+}
+
 // Spec: CP-OPT-2
 TEST_F(OptionsPortTest, AShorterStructureIsReadAsZeroBehindItsEnd) {
     options_.workers = 2;

@@ -146,6 +146,11 @@ TEST_F(ConnectionCaptureTest, RefusesAcceptsThatThePortRefuses) {
     EXPECT_EQ(1, completion_port_submit_batch(port_, operations, 1, nullptr));
     EXPECT_EQ(0, refused(accept(nullptr),
                          [](auto& o) { o.accept_flags = SOCK_NONBLOCK | SOCK_CLOEXEC; }));
+    // Which worker a connection goes to is no matter of the mock's, which has none.
+    constexpr uint32_t kDistribute = COMPLETION_PORT_FLAG_DISTRIBUTE;
+    EXPECT_EQ(0, refused(accept(nullptr), [](auto& o) { o.common.flags = kDistribute; }));
+    EXPECT_EQ(0, submit(accept(nullptr, kGoesOn | kDistribute)));
+    EXPECT_EQ(-EINVAL, refused(receive(nullptr), [](auto& o) { o.common.flags = kDistribute; }));
 }
 
 // Spec: CP-MOCK-3

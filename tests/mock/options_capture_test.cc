@@ -49,6 +49,8 @@ TEST_F(OptionsCaptureTest, KeepsACopyOfWhatThePortWasMadeWith) {
         COMPLETION_PORT_OPTIONS given = options();
         given.workers = 2;
         given.worker_cpus = cpus.data();
+        std::vector<int32_t> nodes = {-1, 77};
+        given.worker_nodes = nodes.data();
         given.name = name.c_str();
         given.spin_ns = 7;
         port = completion_port_create_with_options(&given);
@@ -61,7 +63,9 @@ TEST_F(OptionsCaptureTest, KeepsACopyOfWhatThePortWasMadeWith) {
     EXPECT_EQ(7u, captured.options.spin_ns);
     EXPECT_THAT(captured.worker_cpus, ElementsAre(3, -1));
     EXPECT_EQ("twelve chars", captured.name);
+    EXPECT_THAT(captured.worker_nodes, ElementsAre(-1, 77));
     EXPECT_EQ(nullptr, captured.options.worker_cpus);
+    EXPECT_EQ(nullptr, captured.options.worker_nodes);
     EXPECT_EQ(nullptr, captured.options.name);
     EXPECT_EQ(1u, capture_.references(port));
     EXPECT_EQ(0u, capture_.options(port_).options.size);
@@ -82,6 +86,9 @@ TEST_F(OptionsCaptureTest, ReadsOneCpuWhereTheWorkersAreTheDefault) {
 // Spec: CP-MOCK-10
 TEST_F(OptionsCaptureTest, RefusesWhatTheLibraryRefuses) {
     const int32_t cpu = 0;
+    const int32_t none = -2;
+    EXPECT_EQ(EINVAL, refusal_with([&](auto& o) { o.worker_cpus = &none; }));
+    EXPECT_EQ(EINVAL, refusal_with([&](auto& o) { o.worker_nodes = &none; }));
     errno = 0;
     EXPECT_EQ(nullptr, completion_port_create_with_options(nullptr));
     EXPECT_EQ(EINVAL, errno);

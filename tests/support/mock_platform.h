@@ -97,6 +97,13 @@ inline void hand_on(MockMemory& memory, platform::Memory& real) {
     });
 }
 
+class MockNuma : public platform::Numa {
+ public:
+    MOCK_METHOD(bool, has_node, (int node), (override));
+    MOCK_METHOD(int, node_of_cpu, (int cpu), (override));
+    MOCK_METHOD(void, prefer, (void* memory, size_t size, int node), (override));
+};
+
 class MockClock : public platform::Clock {
  public:
     MOCK_METHOD(int64_t, now_ns, (), (override));

@@ -106,8 +106,9 @@ struct SubmissionCompletion {
 
 /* The options that a port was made with. */
 struct CapturedOptions {
-    COMPLETION_PORT_OPTIONS options{}; /* worker_cpus and name: NULL */
+    COMPLETION_PORT_OPTIONS options{}; /* worker_cpus, worker_nodes and name: NULL */
     std::vector<int32_t> worker_cpus;  /* of each worker; none where it was NULL */
+    std::vector<int32_t> worker_nodes; /* the same; every node is there */
     std::optional<std::string> name;   /* none where it was NULL */
 };
 

@@ -154,7 +154,7 @@ constexpr KindRules kTimer = {
 constexpr KindRules kAccept = {
     COMPLETION_PORT_KIND_ACCEPT,
     sizeof(COMPLETION_PORT_ACCEPT_OPERATION),
-    COMPLETION_PORT_FLAG_MULTISHOT,
+    COMPLETION_PORT_FLAG_MULTISHOT | COMPLETION_PORT_FLAG_DISTRIBUTE,
     [](const CapturedOperation& operation) {
         const COMPLETION_PORT_ACCEPT_OPERATION& accept = operation.accept;
         const uint32_t flags = accept.common.flags;

@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <mutex>
+#include <vector>
 
 #include "completionport/options.h"
 #include "completionport/testing/capture_state.h"
@@ -40,6 +42,13 @@ bool in_range(const COMPLETION_PORT_OPTIONS& options) {
            (options.name == nullptr || strnlen(options.name, kNameMax + 1) <= kNameMax);
 }
 
+// CPUs or nodes of each worker. False: one is none, and not -1.
+bool copy_places(const int32_t* places, uint32_t workers, std::vector<int32_t>& copies) {
+    if (places == nullptr) return true;
+    copies.assign(places, places + workers);
+    return std::none_of(copies.begin(), copies.end(), [](int32_t place) { return place < -1; });
+}
+
 // 0, or the error for what the arguments alone tell.
 int read_options(const COMPLETION_PORT_OPTIONS& callers, CapturedOptions& captured) {
     COMPLETION_PORT_OPTIONS& options = captured.options;
@@ -47,15 +56,14 @@ int read_options(const COMPLETION_PORT_OPTIONS& callers, CapturedOptions& captur
     const int error = read_sized(&callers, callers.size, &options, sizeof(options));
     if (error != 0) return error;
     if (!flags_fit(options) || !in_range(options)) return -EINVAL;
-    if (options.worker_cpus != nullptr) {
-        const uint32_t workers = options.workers == 0 ? 1 : options.workers;
-        captured.worker_cpus.assign(options.worker_cpus, options.worker_cpus + workers);
-        for (const int32_t cpu : captured.worker_cpus) {
-            if (cpu < -1) return -EINVAL;
-        }
+    const uint32_t workers = options.workers == 0 ? 1 : options.workers;
+    if (!copy_places(options.worker_cpus, workers, captured.worker_cpus) ||
+        !copy_places(options.worker_nodes, workers, captured.worker_nodes)) {
+        return -EINVAL;
     }
     if (options.name != nullptr) captured.name = options.name;
     options.worker_cpus = nullptr;
+    options.worker_nodes = nullptr;
     options.name = nullptr;
     return 0;
 }
