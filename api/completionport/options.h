@@ -49,6 +49,9 @@ enum {
 /* The most threads that a port can have for files. */
 #define COMPLETION_PORT_FILE_THREADS_MAX 64
 
+/* The highest limit of threads that process records. */
+#define COMPLETION_PORT_WAITERS_RUNNING_MAX 1024
+
 /* Runs on the last worker when all of the port's callbacks have returned: nothing of the port runs
  * afterwards. It may give back the last reference. */
 typedef void (*ON_COMPLETION_PORT_ENDED)(void* context);
@@ -80,6 +83,11 @@ typedef struct COMPLETION_PORT_OPTIONS_TAG {
     uint32_t log_level;            /* COMPLETION_PORT_LOG_..., and what is more severe; 0: INFO */
     ON_COMPLETION_PORT_LOG on_log; /* NULL: nothing is logged */
     void* log_context;
+    /* The most threads that process records at once, at most COMPLETION_PORT_WAITERS_RUNNING_MAX;
+     * 0: no limit. Such a thread holds a place of this port from a completion_port_wait that
+     * returned records until its next wait on the port, or completion_port_wait_leave. */
+    uint32_t waiters_running_max;
+    uint32_t reserved_too;
 } COMPLETION_PORT_OPTIONS;
 
 /* Creates a port with one reference. A descriptor number belongs to the worker on which it was

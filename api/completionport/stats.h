@@ -97,7 +97,8 @@ typedef struct COMPLETION_PORT_STATS_TAG {
      * no worker, and are counted nowhere else. */
     uint64_t records_queued;
     uint64_t records_waiting; /* now: not taken yet */
-    uint64_t reserved[8];     /* 0 */
+    uint64_t waiters_running; /* now: threads that hold a place; without a limit of them, 0 */
+    uint64_t reserved[7];     /* 0 */
     /* Last, so that it may grow; its `size` is as far as the caller's structure reaches. */
     COMPLETION_PORT_WORKER_STATS total;
 } COMPLETION_PORT_STATS;

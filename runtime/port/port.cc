@@ -52,7 +52,7 @@ Port::Port(const platform::Platform& platform, const PortOptions& options, Worke
       engine_reason_(options.engine_reason),
       log_(options),
       table_(platform.memory),
-      results_(platform.kernel, slabs_.data()),
+      results_(platform.kernel, platform.memory, slabs_.data()),
       files_(platform, options.file_threads, options.name, &Port::file_done, this) {
     static_assert(COMPLETION_PORT_WORKERS_MAX <= Slab::kSlabsMax);
     for (uint32_t i = 0; i < worker_count_; ++i) {
@@ -72,6 +72,7 @@ int Port::open(const PortOptions& options) {
     fork_mark_ = platform_.memory.fork_mark_create();
     if (fork_mark_ == nullptr) return -ENOMEM;
     int error = table_.open();
+    if (error == 0) error = results_.limit_waiters(options.waiters_running_max);
     if (error == 0) error = open_workers();
     if (error != 0) return error;
     if (!caller_driven_) return start_workers(options);

@@ -51,6 +51,8 @@ class Port {
     int cancel(uint64_t id);
     int post(uint64_t key, int64_t value, ON_COMPLETION_PORT_COMPLETION on_complete, void* context);
     int wait(COMPLETION_PORT_COMPLETION* completions, uint32_t completions_max, int64_t timeout_ns);
+    // This thread processes no records any more.
+    int leave_waiters();
     int attach_source(const SourceRequest& request, uint64_t* id);
     int kick_source(uint64_t id);
     int detach_source(uint64_t id);
@@ -168,6 +170,7 @@ class Port {
     std::array<Slab*, COMPLETION_PORT_WORKERS_MAX> slabs_{};
     std::array<Worker*, COMPLETION_PORT_WORKERS_MAX + 1> owners_{};  // by a socket's owner
     CompletionQueue results_;
+    PlaceNotice place_notice_;
     FilePool files_;
 };
 

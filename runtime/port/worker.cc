@@ -164,6 +164,11 @@ void Worker::receive_task(Task& task) {
         case TaskKind::kDetachWaiter:
             receive_source(task);
             break;
+        case TaskKind::kPlaceNotice:
+            // Its driver looks at the records after every step. Pairs with the exchange of the
+            // thread that posts: a later notice is posted afresh.
+            static_cast<PlaceNotice&>(task).posted.exchange(false, std::memory_order_acq_rel);
+            break;
         case TaskKind::kPortEnd:
             ending_ = true;
             owner_.end_all();
@@ -259,6 +264,7 @@ void Worker::run_completed(Task& task) {
         case TaskKind::kCancel:
         case TaskKind::kMove:
         case TaskKind::kSocketNotice:
+        case TaskKind::kPlaceNotice:
         case TaskKind::kPortEnd:
             break;
     }

@@ -40,7 +40,7 @@ class CompletionQueueTest : public ::testing::Test {
     StrictMock<test::MockKernel> kernel_;
     Slab slab_{platform::linux_platform().memory};
     Slab* slabs_[1] = {&slab_};
-    CompletionQueue queue_{kernel_, slabs_};
+    CompletionQueue queue_{kernel_, platform::linux_platform().memory, slabs_};
     std::array<COMPLETION_PORT_COMPLETION, 8> records_{};
 };
 
