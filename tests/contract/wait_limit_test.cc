@@ -2,6 +2,7 @@
 #include <completionport/options.h>
 #include <completionport/stats.h>
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <array>
@@ -207,17 +208,19 @@ TEST_P(WaitLimitTest, AWaitThatSleepsHandsItsPlaceOn) {
     ASSERT_EQ(wait(), 1);
     Waiter& first = asleep();
     const pid_t this_thread = ::gettid();
+    std::atomic<bool> is_back{false};
     std::thread feeder([&] {
         wait_until([&] { return is_asleep(this_thread); });
         // One of the two gets it, and the other is left without a place.
         post(1);
         post(2);
-        wait_until([&] { return stats().records_waiting == 1; });
+        wait_until([&] { return first.has_returned() || is_back.load(); });
         if (first.has_returned()) {
             EXPECT_EQ(first.leave(), 0);
         }
     });
     EXPECT_EQ(wait(), 1);
+    is_back.store(true);
     EXPECT_EQ(leave(), 0);
     feeder.join();
     EXPECT_EQ(first.result(), 1);
@@ -370,6 +373,58 @@ TEST_P(WaitLimitTest, WithoutALimitAnyNumberRuns) {
     for (int i = 0; i < 4; ++i) running();
     EXPECT_EQ(stats().waiters_running, 0u);
     for (Waiter& waiter : waiters_) EXPECT_EQ(waiter.leave(), -ENOENT);
+}
+
+class DrivenLimitTest : public WaitLimitTest {};
+INSTANTIATE_TEST_SUITE_P(Driven, DrivenLimitTest,
+                         ::testing::Values(EngineUnderTest{"caller_driven", nullptr, kNoWorkers,
+                                                           COMPLETION_PORT_ENGINE_EPOLL}),
+                         engine_name);
+
+// Spec: CP-PLACE-10
+TEST_P(DrivenLimitTest, WhoDrivesWithoutAPlaceGoesOnWithCallbacks) {
+    open(1);
+    post(0);
+    ASSERT_EQ(wait(), 1);
+    Waiter& driver = asleep();
+    post(1);
+    std::atomic<pid_t> callbacks_thread{0};
+    const auto on_post = [](void* context, const COMPLETION_PORT_COMPLETION*) {
+        auto& thread = *static_cast<std::atomic<pid_t>*>(context);
+        thread.store(::gettid());
+        thread.notify_all();
+    };
+    ASSERT_EQ(completion_port_post(port_, 0, 0, on_post, &callbacks_thread), 0);
+    callbacks_thread.wait(0);
+    EXPECT_NE(callbacks_thread.load(), ::gettid());
+    // It sleeps in the kernel beside the record, and must hear of the leave.
+    driver.wait_until_asleep();
+    EXPECT_FALSE(driver.has_returned());
+    EXPECT_EQ(leave(), 0);
+    EXPECT_EQ(driver.key(), 1u);
+}
+
+// Spec: CP-PLACE-10
+TEST_P(DrivenLimitTest, ALeaveMakesThePortsDescriptorReadable) {
+    open(1);
+    Waiter& holder = running();
+    post(1);
+    EXPECT_EQ(wait(0), -ETIMEDOUT);
+    const int64_t timeout_ns = completion_port_next_timeout(port_);
+    EXPECT_GT(timeout_ns, 0) << "there is nothing that this thread could take";
+    pollfd loop{completion_port_fd(port_), POLLIN, 0};
+    EXPECT_EQ(::poll(&loop, 1, 0), 0);
+    EXPECT_EQ(holder.leave(), 0);
+    EXPECT_EQ(::poll(&loop, 1, -1), 1);
+    EXPECT_EQ(wait(0), 1);
+    // Its own place is no hindrance.
+    post(2);
+    EXPECT_EQ(wait(0), 1);
+    post(3);
+    post(4);
+    EXPECT_EQ(wait(0), 1);
+    EXPECT_EQ(completion_port_next_timeout(port_), 0);
+    EXPECT_EQ(leave(), 0);
 }
 
 // Spec: CP-PLACE-12
