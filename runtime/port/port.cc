@@ -46,6 +46,7 @@ Port::Port(const platform::Platform& platform, const PortOptions& options, Worke
       worker_count_(options.workers),
       caller_driven_(options.caller_driven),
       single_threaded_(options.single_threaded),
+      sockets_max_(options.sockets_max),
       on_ended_(options.on_ended),
       on_ended_context_(options.on_ended_context),
       engine_(options.engine),
@@ -215,8 +216,42 @@ int Port::accept_add(Socket& socket, bool needs_socket, bool foreign, uint32_t& 
 Socket* Port::first_use(int descriptor, int& error) {
     // A number that names nothing must not make the table grow.
     uint64_t word = 0;
-    error = learn_kind(descriptor, word);
-    return error != 0 ? nullptr : table_.find_or_create(descriptor, error);
+    const bool known = table_.find(descriptor) != nullptr;
+    error = known && sockets_max_ == 0 ? 0 : learn_kind(descriptor, word);
+    return error != 0 ? nullptr : adopt(descriptor, error);
+}
+
+bool Port::reserve_socket() {
+    uint32_t sockets = sockets_.load(std::memory_order_relaxed);
+    while (sockets_max_ == 0 || sockets < sockets_max_) {
+        if (sockets_.compare_exchange_weak(sockets, sockets + 1, std::memory_order_relaxed)) {
+            return true;
+        }
+    }
+    sockets_refused_.fetch_add(1, std::memory_order_relaxed);
+    return false;
+}
+
+Socket* Port::adopt(int descriptor, int& error) {
+    // First, so that at the limit the table does not grow.
+    if (!reserve_socket()) {
+        error = -ENOSPC;
+        return nullptr;
+    }
+    Socket* socket = table_.find_or_create(descriptor, error);
+    const bool adopted = socket != nullptr && choose_owner(*socket);
+    if (!adopted) sockets_.fetch_sub(1, std::memory_order_relaxed);
+    return socket;
+}
+
+Operation* Port::take_mail_slot(Worker& worker, int& error) {
+    if (!worker.reserve_mail()) {
+        error = -EAGAIN;
+        return nullptr;
+    }
+    Operation* operation = worker.slab().take(error);
+    if (operation == nullptr) worker.give_back_mail(1);
+    return operation;
 }
 
 Worker& Port::worker_for_caller() {
@@ -228,7 +263,7 @@ Worker& Port::worker_for_caller() {
     return workers_[(thread * 0x9e3779b97f4a7c15u >> 32) % worker_count_];
 }
 
-void Port::choose_owner(Socket& socket) {
+bool Port::choose_owner(Socket& socket) {
     Worker* current = Worker::current();
     uint32_t index = 0;
     if (current != nullptr && current->port == this) {
@@ -238,8 +273,8 @@ void Port::choose_owner(Socket& socket) {
     }
     uint8_t none = 0;
     // Nothing is published by it; the number alone is agreed on.
-    socket.owner.compare_exchange_strong(none, static_cast<uint8_t>(index + 1),
-                                         std::memory_order_relaxed);
+    return socket.owner.compare_exchange_strong(none, static_cast<uint8_t>(index + 1),
+                                                std::memory_order_relaxed);
 }
 
 int Port::add(const AddRequest& request) {
@@ -311,9 +346,9 @@ int Port::accept_removal(Socket& socket, Operation& removal) {
 int Port::remove_async(int descriptor, ON_COMPLETION_PORT_REMOVED on_removed, void* context) {
     int error = refusal();
     if (error != 0) return error;
-    Socket* socket = table_.find_or_create(descriptor, error);
+    Socket* socket = table_.find(descriptor);
+    if (socket == nullptr || owner_or_none(*socket) == nullptr) socket = adopt(descriptor, error);
     if (socket == nullptr) return error;
-    if (socket->owner.load(std::memory_order_relaxed) == 0) choose_owner(*socket);
     Worker& worker = owner_of(*socket);
     Operation* removal = take_slot(worker, is_current(worker), error);
     if (removal == nullptr) return error;

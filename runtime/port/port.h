@@ -107,16 +107,26 @@ class Port {
     }
     // The worker for what is bound to none: this thread's own, or always the same one for a thread.
     Worker& worker_for_caller();
-    // The record of a number that was never added before.
+    // The record of a number that has no owner yet; nullptr with the reason in `error`, and the
+    // number counts for nothing. The second takes numbers unseen.
     Socket* first_use(int descriptor, int& error);
+    Socket* adopt(int descriptor, int& error);
+    bool reserve_socket();
     // A record that has its owner.
     Socket* find_or_create(int descriptor, Worker*& owner, int& error);
-    void choose_owner(Socket& socket);
+    // False: another thread was first.
+    bool choose_owner(Socket& socket);
+    // For what goes to the owner: of another thread with its room in the mailbox.
     static Operation* take_slot(Worker& worker, bool as_owner, int& error) {
-        return as_owner ? worker.slab().take_as_owner(error) : worker.slab().take(error);
+        return as_owner ? worker.slab().take_as_owner(error) : take_mail_slot(worker, error);
+    }
+    static Operation* take_mail_slot(Worker& worker, int& error);
+    static void release_mail_slot(Worker& worker, Operation* operation) {
+        worker.slab().release(operation);
+        worker.give_back_mail(1);
     }
     static void release_slot(Worker& worker, Operation* operation, bool as_owner) {
-        as_owner ? worker.slab().release_as_owner(operation) : worker.slab().release(operation);
+        as_owner ? worker.slab().release_as_owner(operation) : release_mail_slot(worker, operation);
     }
     // The owner's operation, accepted; nullptr with the reason in `error`.
     template <typename Request>
@@ -160,6 +170,9 @@ class Port {
     uint32_t threads_started_ = 0;
     std::atomic<uint32_t> workers_running_ = 0;
     std::atomic<uint32_t> next_owner_ = 0;
+    const uint32_t sockets_max_;  // 0: no limit
+    std::atomic<uint32_t> sockets_ = 0;
+    std::atomic<uint64_t> sockets_refused_ = 0;
     std::atomic<uint32_t> next_source_ = 0;
     const ON_COMPLETION_PORT_ENDED on_ended_;
     void* const on_ended_context_;

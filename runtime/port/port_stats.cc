@@ -100,6 +100,8 @@ int Port::stats(COMPLETION_PORT_STATS& stats) {
     stats.records_queued = records.pushed;
     stats.records_waiting = records.waiting;
     stats.waiters_running = records.running;
+    stats.sockets = sockets_.load(std::memory_order_relaxed);
+    stats.sockets_refused = sockets_refused_.load(std::memory_order_relaxed);
     for (uint32_t i = 0; i < worker_count_; ++i) add_stats_of(i, stats.total);
     return 0;
 }

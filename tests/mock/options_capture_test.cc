@@ -101,8 +101,10 @@ TEST_F(OptionsCaptureTest, RefusesWhatTheLibraryRefuses) {
     EXPECT_EQ(0, refusal_with([](auto& o) { o.idle_wait_ns = COMPLETION_PORT_IDLE_WAIT_FOREVER; }));
     EXPECT_EQ(0, refusal_with([](auto& o) { o.operations_max = 1u << 20; }));
     EXPECT_EQ(EINVAL, refusal_with([](auto& o) { o.operations_max = (1u << 20) + 1; }));
-    EXPECT_EQ(EINVAL, refusal_with([](auto& o) { o.reserved = 1; }));
-    EXPECT_EQ(EINVAL, refusal_with([](auto& o) { o.reserved_too = 1; }));
+    EXPECT_EQ(0, refusal_with([](auto& o) { o.sockets_max = 1u << 24; }));
+    EXPECT_EQ(EINVAL, refusal_with([](auto& o) { o.sockets_max = (1u << 24) + 1; }));
+    EXPECT_EQ(0, refusal_with([](auto& o) { o.mailbox_max = 1u << 20; }));
+    EXPECT_EQ(EINVAL, refusal_with([](auto& o) { o.mailbox_max = (1u << 20) + 1; }));
     EXPECT_EQ(0, refusal_with([](auto& o) { o.waiters_running_max = 1024; }));
     EXPECT_EQ(EINVAL, refusal_with([](auto& o) { o.waiters_running_max = 1025; }));
     constexpr uint32_t kCallerDriven = COMPLETION_PORT_OPTION_CALLER_DRIVEN;

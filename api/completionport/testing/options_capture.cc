@@ -31,7 +31,8 @@ bool flags_fit(const COMPLETION_PORT_OPTIONS& options) {
 }
 
 bool in_range(const COMPLETION_PORT_OPTIONS& options) {
-    return options.reserved == 0 && options.reserved_too == 0 &&
+    return options.sockets_max <= COMPLETION_PORT_SOCKETS_MAX &&
+           options.mailbox_max <= COMPLETION_PORT_MAILBOX_MAX &&
            options.waiters_running_max <= COMPLETION_PORT_WAITERS_RUNNING_MAX &&
            options.log_level <= COMPLETION_PORT_LOG_DEBUG &&
            options.engine <= COMPLETION_PORT_ENGINE_IO_URING &&
