@@ -84,8 +84,8 @@ MOCKABLE_FUNCTION(, int, completion_port_wait, COMPLETION_PORT_HANDLE, completio
                   COMPLETION_PORT_COMPLETION*, completions, uint32_t, completions_max, int64_t,
                   timeout_ns);
 
-/* Gives back the place among the threads that process records (waiters_running_max, options.h): this
- * thread has done with its records and does not wait for more at once. A thread that ends with its
+/* Gives back the place among the threads that process records (waiters_running_max, options.h):
+ * this thread has done with its records and does not wait for more at once. A thread that ends with its
  * place keeps it for as long as the port lives, or until a later thread whose pthread_t is the same
  * waits or leaves: a caller's error that lowers the limit by one, and from one to none.
  * May be called from any thread and any callback; does not wait. Errors: -ENOENT (the thread holds
@@ -106,7 +106,8 @@ MOCKABLE_FUNCTION(, int64_t, completion_port_next_timeout, COMPLETION_PORT_HANDL
 
 /* Finishes an operation that does nothing: a message to a worker's callback (on_complete), or to a
  * thread that waits (NULL). Posts of one thread arrive in their order. Never waits.
- * Errors: -EINVAL (NULL port), -ESHUTDOWN, -ENOMEM, -ENOBUFS, -EPERM (forked child). [CP-POST] */
+ * Errors: -EINVAL (NULL port), -ESHUTDOWN, -ENOMEM, -ENOBUFS, -EAGAIN (the limit of mail,
+ * options.h), -EPERM (forked child). [CP-POST] */
 MOCKABLE_FUNCTION(, int, completion_port_post, COMPLETION_PORT_HANDLE, completion_port, uint64_t,
                   key, int64_t, value, ON_COMPLETION_PORT_COMPLETION, on_complete, void*, context);
 

@@ -40,7 +40,7 @@ class CompletionCapture::State {
         bool freed = false;
         std::deque<COMPLETION_PORT_COMPLETION> records;  // for completion_port_wait
         std::set<std::thread::id> running;  // threads that hold a place, where they are limited
-        std::vector<uint64_t> due;  // submissions without callback; some may have ended
+        std::vector<uint64_t> due;          // submissions without callback; some may have ended
         CapturedOptions options;
         std::optional<COMPLETION_PORT_STATS> stats;  // the test's
         std::map<uint32_t, COMPLETION_PORT_WORKER_STATS> worker_stats;
