@@ -121,7 +121,7 @@ MOCKABLE_FUNCTION(, int, completion_port_shutdown, COMPLETION_PORT_HANDLE, compl
  * descriptor), -EPERM (a regular file or directory; a forked child), -ENOTSOCK (a buffer, but no
  * socket), -ECANCELED (a removal is under way), -ESHUTDOWN (the port is ending),
  * -ENOMEM, -ENOBUFS (the limit of operations is reached), -EMFILE (descriptor number beyond
- * 16,777,215), and where options.h sets limits: -ENOSPC (of sockets), -EAGAIN (of mail). [CP-ADD] */
+ * 16,777,215); with the limits of options.h: -ENOSPC (of sockets), -EAGAIN (of mail). [CP-ADD] */
 MOCKABLE_FUNCTION(, int, completion_port_add, COMPLETION_PORT_HANDLE, completion_port,
                   const COMPLETION_PORT_INGRESS_DATA*, ingress_data);
 

@@ -85,9 +85,9 @@ MOCKABLE_FUNCTION(, int, completion_port_wait, COMPLETION_PORT_HANDLE, completio
                   timeout_ns);
 
 /* Gives back the place among the threads that process records (waiters_running_max, options.h):
- * this thread has done with its records and does not wait for more at once. A thread that ends with its
- * place keeps it for as long as the port lives, or until a later thread whose pthread_t is the same
- * waits or leaves: a caller's error that lowers the limit by one, and from one to none.
+ * this thread has done with its records and does not wait for more at once. A thread that ends
+ * with its place keeps it for as long as the port lives, or until a later thread whose pthread_t
+ * is the same waits or leaves: a caller's error that lowers the limit by one, and from one to none.
  * May be called from any thread and any callback; does not wait. Errors: -ENOENT (the thread holds
  * no place of this port, which may have no limit), -EINVAL (NULL), -EPERM (forked child).
  * [CP-PLACE] */
