@@ -121,7 +121,7 @@ MOCKABLE_FUNCTION(, int, completion_port_shutdown, COMPLETION_PORT_HANDLE, compl
  * descriptor), -EPERM (a regular file or directory; a forked child), -ENOTSOCK (a buffer, but no
  * socket), -ECANCELED (a removal is under way), -ESHUTDOWN (the port is ending),
  * -ENOMEM, -ENOBUFS (the limit of operations is reached), -EMFILE (descriptor number beyond
- * 16,777,215). [CP-ADD] */
+ * 16,777,215); with the limits of options.h: -ENOSPC (of sockets), -EAGAIN (of mail). [CP-ADD] */
 MOCKABLE_FUNCTION(, int, completion_port_add, COMPLETION_PORT_HANDLE, completion_port,
                   const COMPLETION_PORT_INGRESS_DATA*, ingress_data);
 
@@ -139,8 +139,8 @@ MOCKABLE_FUNCTION(, void, completion_port_remove, COMPLETION_PORT_HANDLE, comple
 /* As completion_port_remove, but never waits: on_removed is the socket's last callback. Adds to the
  * socket are refused with -ECANCELED until then; on_removed may close and reuse the number.
  * Errors: -EINVAL (NULL port or on_removed), -EBADF (negative socket), -EALREADY (a removal is
- * under way), -ESHUTDOWN, -ENOMEM, -ENOBUFS, -EMFILE (descriptor number beyond 16,777,215), -EPERM
- * (forked child). [CP-REMOVE-ASYNC] */
+ * under way), -ESHUTDOWN, -ENOMEM, -ENOBUFS, -ENOSPC and -EAGAIN (as completion_port_add), -EMFILE
+ * (descriptor number beyond 16,777,215), -EPERM (forked child). [CP-REMOVE-ASYNC] */
 MOCKABLE_FUNCTION(, int, completion_port_remove_async, COMPLETION_PORT_HANDLE, completion_port,
                   SOCKET_HANDLE, socket, ON_COMPLETION_PORT_REMOVED, on_removed, void*, context);
 

@@ -71,11 +71,27 @@ typedef void (*ON_COMPLETION_PORT_COMPLETION)(void* context,
  * waits for the first if there is none. Any number of threads may wait at once; a thread that waits
  * holds a reference. timeout_ns: 0 looks and returns, negative waits without end.
  * After completion_port_shutdown it still returns what is finished, and then -ESHUTDOWN.
+ * Where the port limits the threads that process records (waiters_running_max, options.h), a wait
+ * gives back the place that its thread holds, and takes one again with the records that it returns;
+ * no other return takes one. While all places are held, records wait for the next place, and waits
+ * for records or the end of their time. A thread that comes back to records that are there goes on
+ * without a sleep; of those that sleep, the kernel wakes one, as a rule the one that has slept
+ * longest. A wait on another port gives back nothing.
  * Returns how many records were written, at least 1. Errors: -ETIMEDOUT, -ESHUTDOWN, -EDEADLK
- * (inside a callback), -EINVAL (NULL, or a maximum of 0), -EPERM (forked child). [CP-WAIT] */
+ * (inside a callback), -EINVAL (NULL, or a maximum of 0), -EPERM (forked child); after the last
+ * three the thread's place is still held. [CP-WAIT, CP-PLACE] */
 MOCKABLE_FUNCTION(, int, completion_port_wait, COMPLETION_PORT_HANDLE, completion_port,
                   COMPLETION_PORT_COMPLETION*, completions, uint32_t, completions_max, int64_t,
                   timeout_ns);
+
+/* Gives back the place among the threads that process records (waiters_running_max, options.h):
+ * this thread has done with its records and does not wait for more at once. A thread that ends
+ * with its place keeps it for as long as the port lives, or until a later thread whose pthread_t
+ * is the same waits or leaves: a caller's error that lowers the limit by one, and from one to none.
+ * May be called from any thread and any callback; does not wait. Errors: -ENOENT (the thread holds
+ * no place of this port, which may have no limit), -EINVAL (NULL), -EPERM (forked child).
+ * [CP-PLACE] */
+MOCKABLE_FUNCTION(, int, completion_port_wait_leave, COMPLETION_PORT_HANDLE, completion_port);
 
 /* The descriptor by which another event loop learns that a caller-driven port (options.h) has
  * work: it is readable then, and completion_port_wait with a timeout of 0 does the work. The port
@@ -90,7 +106,8 @@ MOCKABLE_FUNCTION(, int64_t, completion_port_next_timeout, COMPLETION_PORT_HANDL
 
 /* Finishes an operation that does nothing: a message to a worker's callback (on_complete), or to a
  * thread that waits (NULL). Posts of one thread arrive in their order. Never waits.
- * Errors: -EINVAL (NULL port), -ESHUTDOWN, -ENOMEM, -ENOBUFS, -EPERM (forked child). [CP-POST] */
+ * Errors: -EINVAL (NULL port), -ESHUTDOWN, -ENOMEM, -ENOBUFS, -EAGAIN (the limit of mail,
+ * options.h), -EPERM (forked child). [CP-POST] */
 MOCKABLE_FUNCTION(, int, completion_port_post, COMPLETION_PORT_HANDLE, completion_port, uint64_t,
                   key, int64_t, value, ON_COMPLETION_PORT_COMPLETION, on_complete, void*, context);
 

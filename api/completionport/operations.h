@@ -96,7 +96,8 @@ typedef struct COMPLETION_PORT_POLL_OPERATION_TAG {
  * structure with bytes set that this library does not know), -EBADF (negative or closed
  * descriptor), -EPERM (a file that the operation cannot work on; a forked child), -ENOTSOCK,
  * -ETIMEDOUT (the deadline has passed), -ERANGE (a time beyond the latest), -ECANCELED (a removal
- * is under way), -ESHUTDOWN, -ENOMEM, -ENOBUFS, -EMFILE. [CP-SUBMIT] */
+ * is under way), -ESHUTDOWN, -ENOMEM, -ENOBUFS, -EMFILE, -ENOSPC and -EAGAIN (as
+ * completion_port_add). [CP-SUBMIT] */
 MOCKABLE_FUNCTION(, int, completion_port_submit, COMPLETION_PORT_HANDLE, completion_port,
                   const COMPLETION_PORT_OPERATION*, operation, uint64_t*, id,
                   COMPLETION_PORT_COMPLETION*, completed);
@@ -117,7 +118,7 @@ MOCKABLE_FUNCTION(, int, completion_port_submit_batch, COMPLETION_PORT_HANDLE, c
  * Returns 0: asked for, and exactly one completion follows. -ENOENT: it has completed; in a
  * callback of the worker that owns the descriptor this is certain, from elsewhere 0 may be returned
  * for such an operation too. Errors: -EINVAL (NULL port, or 0), -ESHUTDOWN, -ENOMEM, -ENOBUFS,
- * -EPERM (forked child). [CP-CANCEL] */
+ * -EAGAIN (the limit of mail, options.h), -EPERM (forked child). [CP-CANCEL] */
 MOCKABLE_FUNCTION(, int, completion_port_cancel, COMPLETION_PORT_HANDLE, completion_port, uint64_t,
                   operation);
 

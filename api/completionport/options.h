@@ -49,6 +49,13 @@ enum {
 /* The most threads that a port can have for files. */
 #define COMPLETION_PORT_FILE_THREADS_MAX 64
 
+/* The highest limits of descriptors, and of requests in a mailbox. */
+#define COMPLETION_PORT_SOCKETS_MAX 16777216
+#define COMPLETION_PORT_MAILBOX_MAX 1048576
+
+/* The highest limit of threads that process records. */
+#define COMPLETION_PORT_WAITERS_RUNNING_MAX 1024
+
 /* Runs on the last worker when all of the port's callbacks have returned: nothing of the port runs
  * afterwards. It may give back the last reference. */
 typedef void (*ON_COMPLETION_PORT_ENDED)(void* context);
@@ -70,7 +77,10 @@ typedef struct COMPLETION_PORT_OPTIONS_TAG {
     /* Pending operations of each worker, at most 1,048,576, rounded up to a multiple of 512; 0: the
      * most. */
     uint32_t operations_max;
-    uint32_t reserved;
+    /* Descriptor numbers that the port keeps state for, at most COMPLETION_PORT_SOCKETS_MAX; 0: the
+     * most. A number counts from the first call that used it, for as long as the port lives: its
+     * worker stays what it is. One more is refused with -ENOSPC. */
+    uint32_t sockets_max;
     ON_COMPLETION_PORT_ENDED on_ended; /* may be NULL */
     void* on_ended_context;
     /* Threads that wait for files (files.h), at most COMPLETION_PORT_FILE_THREADS_MAX; 0: 4. They
@@ -85,6 +95,16 @@ typedef struct COMPLETION_PORT_OPTIONS_TAG {
      * that of the worker's CPU, or any where worker_cpus names none; NULL: -1 for each. A node that
      * is full is helped out by the others. Borrowed during the call. [CP-NUMA] */
     const int32_t* worker_nodes;
+    /* The most threads that process records at once, at most COMPLETION_PORT_WAITERS_RUNNING_MAX;
+     * 0: no limit. Such a thread holds a place of this port from a completion_port_wait that
+     * returned records until its next wait on the port, or completion_port_wait_leave. */
+    uint32_t waiters_running_max;
+    /* Requests of other threads that wait in the mailbox of each worker, at most
+     * COMPLETION_PORT_MAILBOX_MAX; 0: as many as there are operations. One more is refused with
+     * -EAGAIN: the worker is behind. Adds, submissions, posts to callbacks, timers, cancels, moves
+     * and remove_async count. A worker's own never do, nor do remove, shutdown, dec_ref,
+     * completions, and sources. Of a caller-driven port every post counts. */
+    uint32_t mailbox_max;
 } COMPLETION_PORT_OPTIONS;
 
 /* Creates a port with one reference. A descriptor number belongs to the worker on which it was

@@ -86,6 +86,7 @@ typedef struct COMPLETION_PORT_WORKER_STATS_TAG {
     uint64_t pool_drops;    /* such receives that ended with -ENOBUFS */
     uint64_t ring_requests; /* receives and sends that io_uring was given */
     uint64_t ring_enters;   /* system calls that gave them and took their results */
+    uint64_t mail_refused;  /* calls that got -EAGAIN for mailbox_max (options.h) */
 } COMPLETION_PORT_WORKER_STATS;
 
 typedef struct COMPLETION_PORT_STATS_TAG {
@@ -97,7 +98,10 @@ typedef struct COMPLETION_PORT_STATS_TAG {
      * no worker, and are counted nowhere else. */
     uint64_t records_queued;
     uint64_t records_waiting; /* now: not taken yet */
-    uint64_t reserved[8];     /* 0 */
+    uint64_t waiters_running; /* now: threads that hold a place; without a limit of them, 0 */
+    uint64_t sockets;         /* now: descriptor numbers that the port keeps state for */
+    uint64_t sockets_refused; /* calls that got -ENOSPC for sockets_max (options.h) */
+    uint64_t reserved[5];     /* 0 */
     /* Last, so that it may grow; its `size` is as far as the caller's structure reaches. */
     COMPLETION_PORT_WORKER_STATS total;
 } COMPLETION_PORT_STATS;

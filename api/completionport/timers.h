@@ -36,7 +36,8 @@ typedef struct COMPLETION_PORT_TIMER_OPERATION_TAG {
  * Returns 0: asked for. In a callback of the timer's worker it has taken effect, and -ENOENT (the
  * timer has ended) and -EINVAL (no timer's id) are certain; from elsewhere the timer may expire
  * first. Errors: -EINVAL (NULL port, or 0), -ENOENT, -ETIMEDOUT (the time has passed), -ERANGE
- * (beyond the latest time), -ESHUTDOWN, -ENOMEM, -ENOBUFS, -EPERM (forked child). [CP-TIMER] */
+ * (beyond the latest time), -ESHUTDOWN, -ENOMEM, -ENOBUFS, -EAGAIN (the limit of mail, options.h),
+ * -EPERM (forked child). [CP-TIMER] */
 MOCKABLE_FUNCTION(, int, completion_port_timer_move, COMPLETION_PORT_HANDLE, completion_port,
                   uint64_t, timer, uint64_t, expires_ns);
 

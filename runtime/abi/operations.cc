@@ -104,4 +104,9 @@ int completion_port_wait(COMPLETION_PORT_HANDLE completion_port,
     return cport::from_handle(completion_port)->wait(completions, completions_max, timeout_ns);
 }
 
+int completion_port_wait_leave(COMPLETION_PORT_HANDLE completion_port) {
+    if (completion_port == nullptr) return -EINVAL;
+    return cport::from_handle(completion_port)->leave_waiters();
+}
+
 }  // extern "C"

@@ -54,7 +54,9 @@ int read_options(const COMPLETION_PORT_OPTIONS& callers, PortOptions& options) {
     if (caller_driven ? known.workers > 1 || known.worker_cpus != nullptr : single_threaded) {
         return -EINVAL;
     }
-    if ((known.flags & ~kFlags) != 0 || known.reserved != 0 ||
+    if ((known.flags & ~kFlags) != 0 || known.sockets_max > COMPLETION_PORT_SOCKETS_MAX ||
+        known.mailbox_max > COMPLETION_PORT_MAILBOX_MAX ||
+        known.waiters_running_max > COMPLETION_PORT_WAITERS_RUNNING_MAX ||
         known.engine > COMPLETION_PORT_ENGINE_IO_URING ||
         known.log_level > COMPLETION_PORT_LOG_DEBUG ||
         known.workers > COMPLETION_PORT_WORKERS_MAX || known.spin_ns > kSpinMax_ns ||
@@ -77,6 +79,9 @@ int read_options(const COMPLETION_PORT_OPTIONS& callers, PortOptions& options) {
     options.spin_ns = static_cast<int64_t>(known.spin_ns);
     options.idle_wait_ns = forever ? Worker::kForever_ns : static_cast<int64_t>(known.idle_wait_ns);
     options.operations_max = known.operations_max;
+    options.sockets_max = known.sockets_max;
+    options.mailbox_max = known.mailbox_max;
+    options.waiters_running_max = known.waiters_running_max;
     if (known.file_threads != 0) options.file_threads = known.file_threads;
     options.on_ended = known.on_ended;
     options.on_ended_context = known.on_ended_context;

@@ -21,6 +21,7 @@ enum class TaskKind : uint8_t {
     kSource,        // mailbox: it was attached; run list: its on_detached
     kSourceNotice,  // mailbox only: a kick, or a detach that nobody waits for
     kDetachWaiter,  // a thread that waits inside completion_port_source_detach
+    kPlaceNotice,   // mailbox only: a place among the running waiters is free (waiter_places.h)
     kPortEnd,
 };
 
@@ -33,6 +34,7 @@ constexpr bool has_slot(TaskKind kind) {
         case TaskKind::kSource:
         case TaskKind::kSourceNotice:
         case TaskKind::kDetachWaiter:
+        case TaskKind::kPlaceNotice:
         case TaskKind::kPortEnd:
             return false;
         default:

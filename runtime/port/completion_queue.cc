@@ -115,8 +115,37 @@ int CompletionQueue::copy(COMPLETION_PORT_COMPLETION* completions, uint32_t comp
     return static_cast<int>(count);
 }
 
+int CompletionQueue::limit_waiters(uint32_t running_max) {
+    MutexLock lock(mutex_);
+    return places_.open(running_max);
+}
+
+bool CompletionQueue::has_place_for_caller() {
+    if (!places_.limited()) return true;
+    MutexLock lock(mutex_);
+    return places_.would_have_free();
+}
+
+int CompletionQueue::take(COMPLETION_PORT_COMPLETION* completions, uint32_t completions_max) {
+    if (!places_.has_free()) return 0;
+    if (taken_.empty()) refill();
+    const int count = copy(completions, completions_max);
+    if (count > 0) places_.take();
+    return count;
+}
+
+int CompletionQueue::leave() {
+    if (!places_.limited()) return -ENOENT;
+    MutexLock lock(mutex_);
+    if (!places_.give_back()) return -ENOENT;
+    see_to_sleepers();
+    return 0;
+}
+
 void CompletionQueue::see_to_sleepers() {
     if (sleepers_.load(std::memory_order_relaxed) == 0) return;
+    // Without a place they could take nothing; who gives one back sees to them. The end takes none.
+    if (!places_.has_free() && !has_ended()) return;
     if (!taken_.empty() || !mark_sleeping()) wake(false);
 }
 
@@ -125,7 +154,7 @@ CompletionQueue::Counts CompletionQueue::counts() {
     refill();
     has_taken_.store(!taken_.empty(), std::memory_order_relaxed);
     see_to_sleepers();
-    return {taken_.pushed(), taken_.pushed() - copied_};
+    return {taken_.pushed(), taken_.pushed() - copied_, places_.held()};
 }
 
 bool CompletionQueue::seems_empty() const {
@@ -137,20 +166,22 @@ int CompletionQueue::wait(COMPLETION_PORT_COMPLETION* completions, uint32_t comp
                           int64_t deadline_ns, const std::atomic<uint32_t>* driver) {
     const auto* word = reinterpret_cast<const uint32_t*>(&wakes_);
     bool timed_out = deadline_ns <= 0;
-    for (;;) {
+    for (bool enters = true;; enters = false) {
         uint32_t seen = 0;
         {
             MutexLock lock(mutex_);
-            if (taken_.empty()) refill();
-            const int count = copy(completions, completions_max);
-            const bool leaves = count > 0 || timed_out || closed_;
+            // In one step with what it takes: nobody else is woken for a place that it needs again.
+            if (enters && places_.limited()) places_.give_back();
+            const int count = take(completions, completions_max);
+            const bool ended = has_ended();
+            const bool leaves = count > 0 || timed_out || ended;
             if (leaves) see_to_sleepers();
             if (count > 0) return count;
-            if (closed_) return -ESHUTDOWN;
+            if (ended) return -ESHUTDOWN;
             if (timed_out) return -ETIMEDOUT;
             // Before the mark: a producer that replaces it changes the number afterwards.
             seen = wakes_.load(std::memory_order_acquire);
-            if (!mark_sleeping()) continue;
+            if (places_.has_free() && !mark_sleeping()) continue;
             sleepers_.fetch_add(1, std::memory_order_seq_cst);
             // Pairs with the driver, who leaves first and looks for sleepers then: one of the two
             // sees the other.

@@ -1,4 +1,5 @@
-// Which worker a descriptor belongs to that belongs to none yet, and how many each one has.
+// Which worker a descriptor belongs to that belongs to none yet, how many each one has, and how many
+// there may be.
 #pragma once
 
 #include <array>
@@ -15,15 +16,24 @@ namespace cport {
 // other threads do meanwhile.
 class Placement {
  public:
-    Placement(DescriptorTable& table, uint32_t workers) : table_(table), workers_(workers) {}
+    // sockets_max: the most descriptors that belong to workers; 0: no limit.
+    Placement(DescriptorTable& table, uint32_t workers, uint32_t sockets_max)
+        : table_(table), workers_(workers), sockets_max_(sockets_max) {}
     Placement(const Placement&) = delete;
     Placement& operator=(const Placement&) = delete;
 
-    // The socket is the worker's, from 0, unless another was faster.
-    static void assign(Socket& socket, uint32_t worker);
-    void assign_in_turn(Socket& socket) { assign(socket, next_of(next_owner_)); }
+    // Room for one more descriptor: before the table grows for it. False: the limit is reached.
+    bool reserve();
+    void give_back() { sockets_.fetch_sub(1, std::memory_order_relaxed); }
+    bool limited() const { return sockets_max_ != 0; }
+    uint32_t sockets() const { return sockets_.load(std::memory_order_relaxed); }
+    uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
+
+    // The socket, for which there is room, is the worker's, from 0. False: another was faster.
+    static bool assign(Socket& socket, uint32_t worker);
+    bool assign_in_turn(Socket& socket) { return assign(socket, next_of(next_owner_)); }
     // A connection that has just been accepted: to the worker with the fewest descriptors, unless
-    // its number has one. Where there is no memory to note it, its first add decides.
+    // its number has one. Where there is no room or memory to note it, its first add decides.
     void assign_by_load(int descriptor);
 
     // Of a socket that has its owner, whose word was `before` and is `after` now.
@@ -39,9 +49,13 @@ class Placement {
         return workers_ == 1 ? 0 : turn.fetch_add(1, std::memory_order_relaxed) % workers_;
     }
     uint32_t least_loaded();
+    bool try_reserve();
 
     DescriptorTable& table_;
     const uint32_t workers_;
+    const uint32_t sockets_max_;
+    std::atomic<uint32_t> sockets_ = 0;
+    std::atomic<uint64_t> refused_ = 0;
     std::atomic<uint32_t> next_owner_ = 0;
     std::atomic<uint32_t> next_of_equals_ = 0;
     std::array<std::atomic<uint32_t>, COMPLETION_PORT_WORKERS_MAX> live_{};

@@ -58,8 +58,8 @@ Port::Port(const platform::Platform& platform, const PortOptions& options, Worke
       engine_reason_(options.engine_reason),
       log_(options),
       table_(platform.memory),
-      placement_(table_, options.workers),
-      results_(platform.kernel, slabs_.data()),
+      placement_(table_, options.workers, options.sockets_max),
+      results_(platform.kernel, platform.memory, slabs_.data()),
       files_(platform, options.file_threads, options.name, &Port::file_done, this) {
     static_assert(COMPLETION_PORT_WORKERS_MAX <= Slab::kSlabsMax);
     for (uint32_t i = 0; i < worker_count_; ++i) {
@@ -80,6 +80,7 @@ int Port::open(const PortOptions& options) {
     fork_mark_ = platform_.memory.fork_mark_create();
     if (fork_mark_ == nullptr) return -ENOMEM;
     int error = table_.open();
+    if (error == 0) error = results_.limit_waiters(options.waiters_running_max);
     if (error == 0) error = open_workers();
     if (error != 0) return error;
     if (!caller_driven_) return start_workers(options);
@@ -223,8 +224,31 @@ int Port::accept_add(Socket& socket, bool needs_socket, bool foreign, uint32_t& 
 Socket* Port::first_use(int descriptor, int& error) {
     // A number that names nothing must not make the table grow.
     uint64_t word = 0;
-    error = learn_kind(descriptor, word);
-    return error != 0 ? nullptr : table_.find_or_create(descriptor, error);
+    const bool known = table_.find(descriptor) != nullptr;
+    error = known && !placement_.limited() ? 0 : learn_kind(descriptor, word);
+    return error != 0 ? nullptr : adopt(descriptor, error);
+}
+
+Socket* Port::adopt(int descriptor, int& error) {
+    // First, so that at the limit the table does not grow.
+    if (!placement_.reserve()) {
+        error = -ENOSPC;
+        return nullptr;
+    }
+    Socket* socket = table_.find_or_create(descriptor, error);
+    const bool adopted = socket != nullptr && choose_owner(*socket);
+    if (!adopted) placement_.give_back();
+    return socket;
+}
+
+Operation* Port::take_mail_slot(Worker& worker, int& error) {
+    if (!worker.reserve_mail()) {
+        error = -EAGAIN;
+        return nullptr;
+    }
+    Operation* operation = worker.slab().take(error);
+    if (operation == nullptr) worker.give_back_mail(1);
+    return operation;
 }
 
 Worker& Port::worker_for_caller() {
@@ -236,13 +260,12 @@ Worker& Port::worker_for_caller() {
     return workers_[(thread * 0x9e3779b97f4a7c15u >> 32) % worker_count_];
 }
 
-void Port::choose_owner(Socket& socket) {
+bool Port::choose_owner(Socket& socket) {
     Worker* current = Worker::current();
     if (current != nullptr && current->port == this) {
-        Placement::assign(socket, static_cast<uint32_t>(current - workers_));
-    } else {
-        placement_.assign_in_turn(socket);
+        return Placement::assign(socket, static_cast<uint32_t>(current - workers_));
     }
+    return placement_.assign_in_turn(socket);
 }
 
 int Port::add(const AddRequest& request) {
@@ -316,9 +339,9 @@ int Port::accept_removal(Socket& socket, Operation& removal) {
 int Port::remove_async(int descriptor, ON_COMPLETION_PORT_REMOVED on_removed, void* context) {
     int error = refusal();
     if (error != 0) return error;
-    Socket* socket = table_.find_or_create(descriptor, error);
+    Socket* socket = table_.find(descriptor);
+    if (socket == nullptr || owner_or_none(*socket) == nullptr) socket = adopt(descriptor, error);
     if (socket == nullptr) return error;
-    if (socket->owner.load(std::memory_order_relaxed) == 0) choose_owner(*socket);
     Worker& worker = owner_of(*socket);
     Operation* removal = take_slot(worker, is_current(worker), error);
     if (removal == nullptr) return error;

@@ -52,6 +52,8 @@ class Port {
     int cancel(uint64_t id);
     int post(uint64_t key, int64_t value, ON_COMPLETION_PORT_COMPLETION on_complete, void* context);
     int wait(COMPLETION_PORT_COMPLETION* completions, uint32_t completions_max, int64_t timeout_ns);
+    // This thread processes no records any more.
+    int leave_waiters();
     int attach_source(const SourceRequest& request, uint64_t* id);
     int kick_source(uint64_t id);
     int detach_source(uint64_t id);
@@ -107,16 +109,25 @@ class Port {
     }
     // The worker for what is bound to none: this thread's own, or always the same one for a thread.
     Worker& worker_for_caller();
-    // The record of a number that was never added before.
+    // The record of a number that has no owner yet; nullptr with the reason in `error`, and the
+    // number counts for nothing. The second takes numbers unseen.
     Socket* first_use(int descriptor, int& error);
+    Socket* adopt(int descriptor, int& error);
     // A record that has its owner.
     Socket* find_or_create(int descriptor, Worker*& owner, int& error);
-    void choose_owner(Socket& socket);
+    // False: another thread was first.
+    bool choose_owner(Socket& socket);
+    // For what goes to the owner: of another thread with its room in the mailbox.
     static Operation* take_slot(Worker& worker, bool as_owner, int& error) {
-        return as_owner ? worker.slab().take_as_owner(error) : worker.slab().take(error);
+        return as_owner ? worker.slab().take_as_owner(error) : take_mail_slot(worker, error);
+    }
+    static Operation* take_mail_slot(Worker& worker, int& error);
+    static void release_mail_slot(Worker& worker, Operation* operation) {
+        worker.slab().release(operation);
+        worker.give_back_mail(1);
     }
     static void release_slot(Worker& worker, Operation* operation, bool as_owner) {
-        as_owner ? worker.slab().release_as_owner(operation) : worker.slab().release(operation);
+        as_owner ? worker.slab().release_as_owner(operation) : release_mail_slot(worker, operation);
     }
     // The owner's operation, accepted; nullptr with the reason in `error`.
     template <typename Request>
@@ -170,6 +181,7 @@ class Port {
     std::array<Slab*, COMPLETION_PORT_WORKERS_MAX> slabs_{};
     std::array<Worker*, COMPLETION_PORT_WORKERS_MAX + 1> owners_{};  // by a socket's owner
     CompletionQueue results_;
+    PlaceNotice place_notice_;
     FilePool files_;
 };
 

@@ -48,6 +48,21 @@ int Port::wait(COMPLETION_PORT_COMPLETION* completions, uint32_t completions_max
     return count;
 }
 
+int Port::leave_waiters() {
+    if (forked()) return -EPERM;
+    // Who is woken may give back the caller's reference.
+    inc_ref();
+    const int error = results_.leave();
+    // A driver waits for mail. Only drivers queue records, so one that queues another now looks
+    // itself.
+    if (error == 0 && caller_driven_ && !results_.seems_empty() &&
+        !place_notice_.posted.exchange(true, std::memory_order_acq_rel)) {
+        workers_[0].post(place_notice_);
+    }
+    dec_ref();
+    return error;
+}
+
 bool Port::try_drive() {
     uint32_t nobody = 0;
     // Acquire pairs with stop_driving: the worker's state is as the last driver left it.
@@ -70,12 +85,15 @@ void Port::step_worker() {
 int Port::drive(COMPLETION_PORT_COMPLETION* completions, uint32_t completions_max,
                 int64_t deadline_ns) {
     int count = -ETIMEDOUT;
+    bool waits_for_place = false;
     {
         Worker::Turn turn(workers_[0]);
         for (bool looked = false;; looked = true) {
             step_worker();
             count = results_.wait(completions, completions_max, 0);
-            if (count != -ETIMEDOUT) break;
+            // After the end there is nothing to do but to take records.
+            waits_for_place = count == -ETIMEDOUT && driven_to_the_end_;
+            if (count != -ETIMEDOUT || waits_for_place) break;
             const bool endless = deadline_ns == CompletionQueue::kNoDeadline;
             const int64_t left_ns =
                 deadline_ns == 0 || endless ? 0 : deadline_ns - platform_.clock.now_ns();
@@ -86,7 +104,7 @@ int Port::drive(COMPLETION_PORT_COMPLETION* completions, uint32_t completions_ma
         workers_[0].rest_sources();
     }
     stop_driving();
-    return count;
+    return waits_for_place ? results_.wait(completions, completions_max, deadline_ns) : count;
 }
 
 void Port::drive_until(Waiter& waiter) {
@@ -129,7 +147,8 @@ int64_t Port::next_timeout_ns() {
     if (!caller_driven_) return -ENOTSUP;
     inc_ref();
     int64_t longest_ns = 0;
-    if (results_.seems_empty() && try_drive()) {
+    const bool has_records = !results_.seems_empty() && results_.has_place_for_caller();
+    if (!has_records && try_drive()) {
         if (!driven_to_the_end_) longest_ns = workers_[0].longest_sleep_ns();
         stop_driving();
     }

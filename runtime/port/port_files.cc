@@ -46,9 +46,11 @@ int Port::submit_file(const SubmitRequest& request, uint64_t* id,
     if (error == 0) error = check_file(request);
     if (error == 0) error = files_.start();
     if (error != 0) return error;
-    Socket* socket = table_.find_or_create(request.descriptor, error);
+    Socket* socket = table_.find(request.descriptor);
+    if (socket == nullptr || owner_or_none(*socket) == nullptr) {
+        socket = adopt(request.descriptor, error);
+    }
     if (socket == nullptr) return error;
-    if (socket->owner.load(std::memory_order_relaxed) == 0) choose_owner(*socket);
     Worker& worker = owner_of(*socket);
     const bool owner = is_current(worker);
     Operation* operation = take_slot(worker, owner, error);

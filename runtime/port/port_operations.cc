@@ -66,7 +66,7 @@ int Port::start_timer(const SubmitRequest& request, uint64_t* id) {
         return 0;
     }
     if (worker.post(*timer)) return 0;
-    worker.slab().release(timer);
+    release_mail_slot(worker, timer);
     return -ESHUTDOWN;
 }
 
@@ -92,13 +92,13 @@ Worker* Port::worker_of(uint64_t id) {
 int Port::tell_worker(Worker& worker, TaskKind kind, uint64_t id, int64_t amount) {
     if (worker.slab().find(id) == nullptr) return -ENOENT;
     int error = 0;
-    Operation* message = worker.slab().take(error);
+    Operation* message = take_mail_slot(worker, error);
     if (message == nullptr) return error;
     message->kind = kind;
     message->argument = id;
     message->amount = amount;
     if (worker.post(*message)) return 0;
-    worker.slab().release(message);
+    release_mail_slot(worker, message);
     return -ESHUTDOWN;
 }
 
@@ -117,7 +117,10 @@ int Port::post(uint64_t key, int64_t value, ON_COMPLETION_PORT_COMPLETION on_com
     if (error != 0) return error;
     Worker& worker = worker_for_caller();
     const bool owner = is_current(worker);
-    Operation* operation = take_slot(worker, owner, error);
+    // A thread that drives waits for mail, not for the queue.
+    const bool to_queue = !owner && on_complete == nullptr && !caller_driven_;
+    Slab& slab = worker.slab();
+    Operation* operation = to_queue ? slab.take(error) : take_slot(worker, owner, error);
     if (operation == nullptr) return error;
     operation->kind = TaskKind::kPost;
     operation->record_kind = COMPLETION_PORT_KIND_POST;
@@ -131,12 +134,10 @@ int Port::post(uint64_t key, int64_t value, ON_COMPLETION_PORT_COMPLETION on_com
     if (owner) {
         worker.complete(*operation);
     } else {
-        // A thread that drives waits for mail, not for the queue.
-        const bool to_worker = on_complete != nullptr || caller_driven_;
-        posted = to_worker ? worker.post(*operation) : results_.push(*operation);
+        posted = to_queue ? results_.push(*operation) : worker.post(*operation);
     }
     if (posted) return 0;
-    release_slot(worker, operation, owner);
+    to_queue ? slab.release(operation) : release_slot(worker, operation, owner);
     return -ESHUTDOWN;
 }
 

@@ -99,6 +99,9 @@ int Port::stats(COMPLETION_PORT_STATS& stats) {
     const CompletionQueue::Counts records = results_.counts();
     stats.records_queued = records.pushed;
     stats.records_waiting = records.waiting;
+    stats.waiters_running = records.running;
+    stats.sockets = placement_.sockets();
+    stats.sockets_refused = placement_.refused();
     for (uint32_t i = 0; i < worker_count_; ++i) add_stats_of(i, stats.total);
     return 0;
 }

@@ -9,13 +9,10 @@ namespace cport {
 
 inline Socket* Port::find_or_create(int descriptor, Worker*& owner, int& error) {
     Socket* socket = table_.find(descriptor);
-    if (socket == nullptr) [[unlikely]] {
+    owner = socket == nullptr ? nullptr : owner_or_none(*socket);
+    if (owner == nullptr) [[unlikely]] {
         socket = first_use(descriptor, error);
         if (socket == nullptr) return nullptr;
-    }
-    owner = owner_or_none(*socket);
-    if (owner == nullptr) [[unlikely]] {
-        choose_owner(*socket);
         owner = owner_or_none(*socket);
     }
     return socket;
@@ -44,7 +41,7 @@ inline Operation* Port::accept_as_owner(Worker& worker, Socket& socket, const Re
 template <typename Request>
 int Port::add_from_elsewhere(Worker& worker, Socket& socket, Request request, uint64_t* id) {
     int error = 0;
-    Operation* operation = worker.slab().take(error);
+    Operation* operation = take_mail_slot(worker, error);
     if (operation == nullptr) return error;
     uint32_t generation = 0;
     error = accept_add(socket, request.needs_socket(), true, generation);
@@ -55,7 +52,7 @@ int Port::add_from_elsewhere(Worker& worker, Socket& socket, Request request, ui
         socket.word.fetch_sub(SocketWord::kPendingOne, std::memory_order_acq_rel);
         error = -ESHUTDOWN;
     }
-    worker.slab().release(operation);
+    release_mail_slot(worker, operation);
     return error;
 }
 

@@ -97,6 +97,9 @@ struct PortOptions {
     int64_t spin_ns = 0;
     int64_t idle_wait_ns = 0;  // negative: for ever
     uint32_t operations_max = 0;
+    uint32_t sockets_max = 0;          // 0: no limit but the table's
+    uint32_t mailbox_max = 0;          // 0: no limit
+    uint32_t waiters_running_max = 0;  // 0: no limit
     uint32_t file_threads = 4;
     ON_COMPLETION_PORT_ENDED on_ended = nullptr;
     void* on_ended_context = nullptr;

@@ -33,7 +33,8 @@ Worker::Worker(const platform::Platform& platform, uint32_t number, void* its_po
       owner_(static_cast<uint8_t>(number + 1), platform.kernel, engine_, table, slab_, completed_,
              platform.clock.now_ns(), &log_),
       sources_(platform.memory, engine_, completed_),
-      results_(results) {
+      results_(results),
+      mail_max_(options.mailbox_max) {
     const char* base = options.name_or_default();
     if (options.workers == 1) {
         std::snprintf(name_.data(), name_.size(), "%s", base);
@@ -61,6 +62,18 @@ Worker::Turn::Turn(Worker& worker) : previous_(current_worker) {
 Worker::Turn::~Turn() { current_worker = previous_; }
 
 Worker* Worker::current() { return current_worker; }
+
+bool Worker::reserve_limited_mail() {
+    uint32_t reserved = mail_reserved_.load(std::memory_order_relaxed);
+    while (reserved < mail_max_) {
+        if (mail_reserved_.compare_exchange_weak(reserved, reserved + 1,
+                                                 std::memory_order_relaxed)) {
+            return true;
+        }
+    }
+    mail_refused_.fetch_add(1, std::memory_order_relaxed);
+    return false;
+}
 
 bool Worker::post(Task& task) {
     switch (mailbox_.post(&task)) {
@@ -106,6 +119,7 @@ void Worker::take_mail() {
     Task* task = mailbox_.take();
     if (task == nullptr) return;
     uint64_t messages = 0;
+    const uint64_t slots_before = mail_slots_;
     while (task != nullptr) {
         Task* next = task->next;
         ++messages;
@@ -113,6 +127,7 @@ void Worker::take_mail() {
         receive_task(*task);
         task = next;
     }
+    give_back_mail(static_cast<uint32_t>(mail_slots_ - slots_before));
     counters_.count_mail(messages);
 }
 
@@ -165,6 +180,11 @@ void Worker::receive_task(Task& task) {
         case TaskKind::kSourceNotice:
         case TaskKind::kDetachWaiter:
             receive_source(task);
+            break;
+        case TaskKind::kPlaceNotice:
+            // Its driver looks at the records after every step. Pairs with the exchange of the
+            // thread that posts: a later notice is posted afresh.
+            static_cast<PlaceNotice&>(task).posted.exchange(false, std::memory_order_acq_rel);
             break;
         case TaskKind::kPortEnd:
             ending_ = true;
@@ -222,6 +242,7 @@ void Worker::publish() {
 void Worker::add_to(COMPLETION_PORT_WORKER_STATS& stats) const {
     counters_.add_to(stats);
     stats.wakes += engine_.wakes();
+    stats.mail_refused += mail_refused_.load(std::memory_order_relaxed);
     stats.ring_requests += ring_.requests();
     stats.ring_enters += ring_.enters();
     stats.operations_max += slab_.slots_max();
@@ -261,6 +282,7 @@ void Worker::run_completed(Task& task) {
         case TaskKind::kCancel:
         case TaskKind::kMove:
         case TaskKind::kSocketNotice:
+        case TaskKind::kPlaceNotice:
         case TaskKind::kPortEnd:
             break;
     }

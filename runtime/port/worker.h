@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 
 #include "platform/platform.h"
@@ -76,6 +77,14 @@ class Worker {
     // code in callbacks only.
     static Worker* current();
 
+    // Another thread: room for one request, which is given back when the worker takes it from the
+    // mailbox, or by who did not post it. False: the limit is reached.
+    bool reserve_mail() { return mail_max_ == 0 || reserve_limited_mail(); }
+    void give_back_mail(uint32_t requests) {
+        // Only a count: what is in the mailbox is ordered by the mailbox.
+        if (mail_max_ != 0) mail_reserved_.fetch_sub(requests, std::memory_order_relaxed);
+    }
+
     // Any thread. False: the worker has ended, and the task is still the caller's.
     bool post(Task& task);
     void post_end() { post(end_); }
@@ -103,6 +112,7 @@ class Worker {
     WorkerLog& log() { return log_; }
 
  private:
+    bool reserve_limited_mail();
     void receive_task(Task& task);
     void run_round();
     int run_tasks();
@@ -141,6 +151,9 @@ class Worker {
     SourceSet sources_;
     CompletionQueue& results_;
     Mailbox mailbox_;
+    const uint32_t mail_max_;
+    std::atomic<uint32_t> mail_reserved_{0};
+    std::atomic<uint64_t> mail_refused_{0};
     Task end_{TaskKind::kPortEnd};
     bool ending_ = false;
     bool timers_due_ = false;

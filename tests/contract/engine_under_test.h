@@ -17,6 +17,7 @@ struct EngineUnderTest {
     const char* name;
     COMPLETION_PORT_HANDLE (*create)();
     size_t workers;
+    uint32_t engine;
 };
 
 inline COMPLETION_PORT_HANDLE create_with(uint32_t engine, uint32_t workers) {
@@ -28,10 +29,13 @@ inline COMPLETION_PORT_HANDLE create_with(uint32_t engine, uint32_t workers) {
 }
 
 inline constexpr EngineUnderTest kEnginesUnderTest[] = {
-    {"epoll", [] { return completion_port_create(); }, 1},
-    {"epoll_3_workers", [] { return create_with(COMPLETION_PORT_ENGINE_EPOLL, 3); }, 3},
-    {"io_uring", [] { return create_with(COMPLETION_PORT_ENGINE_IO_URING, 1); }, 1},
-    {"io_uring_3_workers", [] { return create_with(COMPLETION_PORT_ENGINE_IO_URING, 3); }, 3},
+    {"epoll", [] { return completion_port_create(); }, 1, COMPLETION_PORT_ENGINE_EPOLL},
+    {"epoll_3_workers", [] { return create_with(COMPLETION_PORT_ENGINE_EPOLL, 3); }, 3,
+     COMPLETION_PORT_ENGINE_EPOLL},
+    {"io_uring", [] { return create_with(COMPLETION_PORT_ENGINE_IO_URING, 1); }, 1,
+     COMPLETION_PORT_ENGINE_IO_URING},
+    {"io_uring_3_workers", [] { return create_with(COMPLETION_PORT_ENGINE_IO_URING, 3); }, 3,
+     COMPLETION_PORT_ENGINE_IO_URING},
 };
 
 inline std::vector<EngineUnderTest> engines_of_one_worker() {

@@ -109,6 +109,8 @@ int wait(Caller& caller) {
     return completion_port_wait(caller.port, &record, 1, 0);
 }
 
+int wait_leave(Caller& caller) { return completion_port_wait_leave(caller.port); }
+
 int next_timeout(Caller& caller) {
     return static_cast<int>(completion_port_next_timeout(caller.port));
 }
@@ -231,6 +233,7 @@ constexpr std::array kFunctions{
     Function{"completion_port_remove", remove},
     Function{"completion_port_remove_async", remove_async},
     Function{"completion_port_wait", wait},
+    Function{"completion_port_wait_leave", wait_leave},
     Function{"completion_port_fd", descriptor},
     Function{"completion_port_next_timeout", next_timeout},
     Function{"completion_port_post", post},

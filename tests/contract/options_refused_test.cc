@@ -64,8 +64,10 @@ TEST_F(OptionsRefusedTest, FieldsOutOfRange) {
     EXPECT_EQ(error_with([](Options& its) { its.idle_wait_ns = 999'999; }), EINVAL);
     EXPECT_EQ(error_with([](Options& its) { its.idle_wait_ns = UINT64_MAX - 1; }), EINVAL);
     EXPECT_EQ(error_with([](Options& its) { its.operations_max = (1u << 20) + 1; }), EINVAL);
-    EXPECT_EQ(error_with([](Options& its) { its.reserved = 1; }), EINVAL);
+    EXPECT_EQ(error_with([](Options& its) { its.sockets_max = (1u << 24) + 1; }), EINVAL);
+    EXPECT_EQ(error_with([](Options& its) { its.mailbox_max = (1u << 20) + 1; }), EINVAL);
     EXPECT_EQ(error_with([](Options& its) { its.file_threads = 65; }), EINVAL);
+    EXPECT_EQ(error_with([](Options& its) { its.waiters_running_max = 1025; }), EINVAL);
 }
 
 // Spec: CP-OPT-3
@@ -79,6 +81,9 @@ TEST_F(OptionsRefusedTest, TheLastValuesWithinEachRange) {
     EXPECT_EQ(accepted_with([](Options& its) { its.idle_wait_ns = INT64_MAX; }), 0);
     EXPECT_EQ(accepted_with([](Options& its) { its.idle_wait_ns = UINT64_MAX; }), 0);
     EXPECT_EQ(accepted_with([](Options& its) { its.file_threads = 64; }), 0);
+    EXPECT_EQ(accepted_with([](Options& its) { its.waiters_running_max = 1024; }), 0);
+    EXPECT_EQ(accepted_with([](Options& its) { its.sockets_max = 1u << 24; }), 0);
+    EXPECT_EQ(accepted_with([](Options& its) { its.mailbox_max = 1u << 20; }), 0);
     EXPECT_EQ(accepted_with([](Options& its) { its.operations_max = 1; }), 0);
     EXPECT_EQ(accepted_with([](Options& its) { its.operations_max = 1u << 20; }), 0);
 }

@@ -51,6 +51,7 @@ int main(void) {
     if (strcmp(socket_type, "the consumer's") != 0) ++failures;
     if (address_of_completion_port_remove_async == NULL) ++failures;
     if (address_of_completion_port_post == NULL) ++failures;
+    if (address_of_completion_port_wait_leave == NULL) ++failures;
     if (address_of_completion_port_submit == NULL) ++failures;
     if (address_of_completion_port_timer_move == NULL) ++failures;
     if (address_of_completion_port_create_with_options == NULL) ++failures;

@@ -70,12 +70,14 @@ TEST(MockCompletionPort, EveryFunctionOfOperationsAndRecordsReachesTheObject) {
     EXPECT_CALL(mock, completion_port_post(some_handle(), 8, -9, ignore_record, &context))
         .WillOnce(Return(-ENOMEM));
     EXPECT_CALL(mock, completion_port_wait(some_handle(), &record, 3, -1)).WillOnce(Return(3));
+    EXPECT_CALL(mock, completion_port_wait_leave(some_handle())).WillOnce(Return(-ENOENT));
 
     EXPECT_EQ(1, completion_port_submit(some_handle(), &operation, &id, &record));
     EXPECT_EQ(2, completion_port_submit_batch(some_handle(), operations, 7, &id));
     EXPECT_EQ(-ENOENT, completion_port_cancel(some_handle(), uint64_t{5} << 40));
     EXPECT_EQ(-ENOMEM, completion_port_post(some_handle(), 8, -9, ignore_record, &context));
     EXPECT_EQ(3, completion_port_wait(some_handle(), &record, 3, -1));
+    EXPECT_EQ(-ENOENT, completion_port_wait_leave(some_handle()));
 }
 
 // Spec: CP-MOCK-1

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "completionport/options.h"
@@ -107,7 +108,12 @@ TEST_F(OptionsCaptureTest, RefusesWhatTheLibraryRefuses) {
     EXPECT_EQ(0, refusal_with([](auto& o) { o.idle_wait_ns = COMPLETION_PORT_IDLE_WAIT_FOREVER; }));
     EXPECT_EQ(0, refusal_with([](auto& o) { o.operations_max = 1u << 20; }));
     EXPECT_EQ(EINVAL, refusal_with([](auto& o) { o.operations_max = (1u << 20) + 1; }));
-    EXPECT_EQ(EINVAL, refusal_with([](auto& o) { o.reserved = 1; }));
+    EXPECT_EQ(0, refusal_with([](auto& o) { o.sockets_max = 1u << 24; }));
+    EXPECT_EQ(EINVAL, refusal_with([](auto& o) { o.sockets_max = (1u << 24) + 1; }));
+    EXPECT_EQ(0, refusal_with([](auto& o) { o.mailbox_max = 1u << 20; }));
+    EXPECT_EQ(EINVAL, refusal_with([](auto& o) { o.mailbox_max = (1u << 20) + 1; }));
+    EXPECT_EQ(0, refusal_with([](auto& o) { o.waiters_running_max = 1024; }));
+    EXPECT_EQ(EINVAL, refusal_with([](auto& o) { o.waiters_running_max = 1025; }));
     constexpr uint32_t kCallerDriven = COMPLETION_PORT_OPTION_CALLER_DRIVEN;
     constexpr uint32_t kSingle = COMPLETION_PORT_OPTION_SINGLE_THREADED;
     EXPECT_EQ(EINVAL, refusal_with([](auto& o) { o.flags = kSingle; }));
@@ -186,6 +192,34 @@ TEST_F(OptionsCaptureTest, OnlyACallerDrivenPortHasAnotherLoop) {
     EXPECT_EQ(1, completion_port_wait(driven, records_.data(), 8, 0));
     EXPECT_EQ(INT64_MAX, completion_port_next_timeout(driven));
     completion_port_dec_ref(driven);
+}
+
+// Spec: CP-MOCK-PLACE-1
+TEST_F(OptionsCaptureTest, KeepsToTheLimitOfThreadsThatProcessRecords) {
+    COMPLETION_PORT_OPTIONS given = options();
+    given.flags = COMPLETION_PORT_OPTION_CALLER_DRIVEN;
+    given.waiters_running_max = 1;
+    const COMPLETION_PORT_HANDLE port = completion_port_create_with_options(&given);
+    const auto wait = [&] { return completion_port_wait(port, records_.data(), 1, -1); };
+    for (uint64_t key = 1; key <= 3; ++key) completion_port_post(port, key, 0, nullptr, nullptr);
+    EXPECT_EQ(-EINVAL, completion_port_wait_leave(nullptr));
+    EXPECT_EQ(-ENOENT, completion_port_wait_leave(port));
+    EXPECT_EQ(-EINVAL, completion_port_wait(port, nullptr, 1, -1));
+    EXPECT_EQ(1, wait());
+    EXPECT_EQ(0, completion_port_next_timeout(port));
+    std::thread other([&] {
+        EXPECT_EQ(-ETIMEDOUT, wait());
+        EXPECT_EQ(INT64_MAX, completion_port_next_timeout(port));
+        EXPECT_EQ(-ENOENT, completion_port_wait_leave(port));
+    });
+    other.join();
+    EXPECT_EQ(1, wait());  // gives its own place back
+    EXPECT_EQ(0, completion_port_wait_leave(port));
+    EXPECT_EQ(-ENOENT, completion_port_wait_leave(port));
+    other = std::thread([&] { EXPECT_EQ(1, wait()); });
+    other.join();
+    EXPECT_EQ(-ENOENT, completion_port_wait_leave(port_)) << "there is no limit";
+    completion_port_dec_ref(port);
 }
 
 }  // namespace

@@ -61,6 +61,8 @@ int main(void) {
     expect_call("completion_port_post");
     if (completion_port_wait(port, NULL, 0, 0) != 0) ++failures;
     expect_call("completion_port_wait");
+    if (completion_port_wait_leave(port) != 0) ++failures;
+    expect_call("completion_port_wait_leave");
     if (completion_port_fd(port) != 0) ++failures;
     expect_call("completion_port_fd");
     if (completion_port_next_timeout(port) != 0) ++failures;

@@ -40,7 +40,7 @@ class CompletionQueueTest : public ::testing::Test {
     StrictMock<test::MockKernel> kernel_;
     Slab slab_{platform::linux_platform().memory};
     Slab* slabs_[1] = {&slab_};
-    CompletionQueue queue_{kernel_, slabs_};
+    CompletionQueue queue_{kernel_, platform::linux_platform().memory, slabs_};
     std::array<COMPLETION_PORT_COMPLETION, 8> records_{};
 };
 
@@ -137,6 +137,66 @@ TEST_F(CompletionQueueTest, WhoOnlyLooksLeavesTheMark) {
         }));
     EXPECT_EQ(queue_.wait(records_.data(), 8, CompletionQueue::kNoDeadline), 1);
     EXPECT_EQ(records_[0].key, 2u);
+}
+
+// Spec: CP-QUEUE-4
+TEST_F(CompletionQueueTest, WhoSleepsWithoutAPlaceIsWokenForThePlace) {
+    ASSERT_EQ(queue_.limit_waiters(1), 0);
+    EXPECT_TRUE(queue_.push(finished(1)));
+    EXPECT_EQ(look(), 1);
+    std::atomic<bool> pushed = false;
+    std::atomic<bool> left = false;
+    EXPECT_CALL(kernel_, futex_wait_until(_, _, _))
+        .WillOnce(Invoke([&](const uint32_t* word, uint32_t expected, int64_t) {
+            EXPECT_TRUE(queue_.push(finished(2)));  // wakes nobody
+            EXPECT_TRUE(queue_.push(finished(3)));
+            EXPECT_EQ(*word, expected);
+            pushed = true;
+            pushed.notify_all();
+            left.wait(false);
+            EXPECT_NE(*word, expected) << "a thread about to sleep would have slept";
+            return 0;
+        }));
+    std::thread waiter([&] {
+        COMPLETION_PORT_COMPLETION record;
+        EXPECT_EQ(queue_.wait(&record, 1, CompletionQueue::kNoDeadline), 1);
+        EXPECT_EQ(record.key, 2u);
+    });
+    pushed.wait(false);
+    EXPECT_CALL(kernel_, futex_wake_one(_)).Times(1);
+    EXPECT_EQ(queue_.leave(), 0);
+    EXPECT_EQ(queue_.leave(), -ENOENT);
+    left = true;
+    left.notify_all();
+    waiter.join();
+    EXPECT_EQ(look(), -ETIMEDOUT);  // the place is the other's
+}
+
+// Spec: CP-QUEUE-4
+TEST_F(CompletionQueueTest, APlaceThatIsFreeBeforeTheRecordLeavesTheMark) {
+    ASSERT_EQ(queue_.limit_waiters(1), 0);
+    EXPECT_TRUE(queue_.push(finished(1)));
+    EXPECT_EQ(look(), 1);
+    std::atomic<bool> asleep = false;
+    std::atomic<bool> woken = false;
+    EXPECT_CALL(kernel_, futex_wait_until(_, _, _))
+        .WillOnce(Invoke([&](const uint32_t*, uint32_t, int64_t) {
+            asleep = true;
+            asleep.notify_all();
+            woken.wait(false);
+            return 0;
+        }));
+    std::thread waiter([&] {
+        COMPLETION_PORT_COMPLETION record;
+        EXPECT_EQ(queue_.wait(&record, 1, CompletionQueue::kNoDeadline), 1);
+    });
+    asleep.wait(false);
+    EXPECT_EQ(queue_.leave(), 0);
+    EXPECT_CALL(kernel_, futex_wake_one(_)).Times(1);
+    EXPECT_TRUE(queue_.push(finished(2)));
+    woken = true;
+    woken.notify_all();
+    waiter.join();
 }
 
 // Spec: CP-QUEUE-3

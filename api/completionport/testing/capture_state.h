@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <variant>
@@ -38,10 +39,18 @@ class CompletionCapture::State {
         bool ending = false;
         bool freed = false;
         std::deque<COMPLETION_PORT_COMPLETION> records;  // for completion_port_wait
-        std::vector<uint64_t> due;  // submissions without callback; some may have ended
+        std::set<std::thread::id> running;  // threads that hold a place, where they are limited
+        std::vector<uint64_t> due;          // submissions without callback; some may have ended
         CapturedOptions options;
         std::optional<COMPLETION_PORT_STATS> stats;  // the test's
         std::map<uint32_t, COMPLETION_PORT_WORKER_STATS> worker_stats;
+
+        // For this thread, whose own place its wait gives back.
+        bool has_place() const {
+            const uint32_t running_max = options.options.waiters_running_max;
+            return running_max == 0 ||
+                   running.size() - running.count(std::this_thread::get_id()) < running_max;
+        }
     };
     struct Pool {
         Handle completion_port;

@@ -157,10 +157,13 @@ class CompletionCapture {
     int completion_port_wait(COMPLETION_PORT_HANDLE completion_port,
                              COMPLETION_PORT_COMPLETION* completions, uint32_t completions_max,
                              int64_t timeout_ns);
+    /* A wait keeps to the limit of threads that process records: -ETIMEDOUT over it. */
+    int completion_port_wait_leave(COMPLETION_PORT_HANDLE completion_port);
     /* Of a caller-driven port: a number that is no open descriptor. A loop that waits for it needs
      * one of the test's own, from an expectation of the mock. */
     int completion_port_fd(COMPLETION_PORT_HANDLE completion_port);
-    /* Of a caller-driven port: 0 where a record or a queued callback is there, else INT64_MAX. */
+    /* Of a caller-driven port: 0 where a record that this thread may take, or a queued callback
+     * is there, else INT64_MAX. */
     int64_t completion_port_next_timeout(COMPLETION_PORT_HANDLE completion_port);
     /* Sources are drained by the test alone; a kick is counted. */
     int completion_port_source_attach(COMPLETION_PORT_HANDLE completion_port,

@@ -55,6 +55,8 @@
              (COMPLETION_PORT_HANDLE completion_port, COMPLETION_PORT_COMPLETION * completions,    \
               uint32_t completions_max, int64_t timeout_ns),                                       \
              (completion_port, completions, completions_max, timeout_ns), -ENOSYS)                 \
+    FUNCTION(int, completion_port_wait_leave, (COMPLETION_PORT_HANDLE completion_port),            \
+             (completion_port), -ENOSYS)                                                           \
     FUNCTION(int, completion_port_fd, (COMPLETION_PORT_HANDLE completion_port), (completion_port), \
              -ENOSYS)                                                                              \
     FUNCTION(int64_t, completion_port_next_timeout, (COMPLETION_PORT_HANDLE completion_port),      \

@@ -33,7 +33,10 @@ bool flags_fit(const COMPLETION_PORT_OPTIONS& options) {
 }
 
 bool in_range(const COMPLETION_PORT_OPTIONS& options) {
-    return options.reserved == 0 && options.log_level <= COMPLETION_PORT_LOG_DEBUG &&
+    return options.sockets_max <= COMPLETION_PORT_SOCKETS_MAX &&
+           options.mailbox_max <= COMPLETION_PORT_MAILBOX_MAX &&
+           options.waiters_running_max <= COMPLETION_PORT_WAITERS_RUNNING_MAX &&
+           options.log_level <= COMPLETION_PORT_LOG_DEBUG &&
            options.engine <= COMPLETION_PORT_ENGINE_IO_URING &&
            options.workers <= COMPLETION_PORT_WORKERS_MAX && options.spin_ns <= kSpinMax_ns &&
            is_idle_wait(options.idle_wait_ns) &&
@@ -100,7 +103,8 @@ int64_t CompletionCapture::completion_port_next_timeout(COMPLETION_PORT_HANDLE c
     const State::Port* const port = state_->find(completion_port, "completion_port_next_timeout");
     if (port == nullptr) return -EINVAL;
     if (!is_caller_driven(port->options)) return -ENOTSUP;
-    const bool has_work = !port->records.empty() || !state_->queue_.empty();
+    const bool has_records = !port->records.empty() && port->has_place();
+    const bool has_work = has_records || !state_->queue_.empty();
     return has_work ? 0 : INT64_MAX;
 }
 

@@ -252,12 +252,25 @@ int CompletionCapture::completion_port_wait(COMPLETION_PORT_HANDLE completion_po
     if (port == nullptr) return -EINVAL;
     for (const uint64_t id : std::exchange(port->due, {})) state_->end_due(id);
     auto& records = port->records;
+    port->running.erase(std::this_thread::get_id());
     if (records.empty()) return port->ending ? -ESHUTDOWN : -ETIMEDOUT;
+    if (!port->has_place()) return -ETIMEDOUT;
+    if (port->options.options.waiters_running_max != 0) {
+        port->running.insert(std::this_thread::get_id());
+    }
     const size_t count = std::min<size_t>({records.size(), completions_max, INT32_MAX});
     const auto taken = records.begin() + static_cast<std::ptrdiff_t>(count);
     std::copy(records.begin(), taken, completions);
     records.erase(records.begin(), taken);
     return static_cast<int>(count);
+}
+
+int CompletionCapture::completion_port_wait_leave(COMPLETION_PORT_HANDLE completion_port) {
+    if (completion_port == nullptr) return -EINVAL;
+    const std::lock_guard lock(state_->mutex_);
+    State::Port* const port = state_->find(completion_port, "completion_port_wait_leave");
+    if (port == nullptr) return -EINVAL;
+    return port->running.erase(std::this_thread::get_id()) == 0 ? -ENOENT : 0;
 }
 
 std::vector<CapturedSubmission> CompletionCapture::submissions() const {
