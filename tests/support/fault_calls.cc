@@ -17,6 +17,10 @@ Fault benign(Effect effect, int error = 0) {
     return Fault{.effect = effect, .error = error, .benign = true};
 }
 
+Fault benign_for_good(Effect effect, int error = 0) {
+    return Fault{.effect = effect, .error = error, .for_good = true, .benign = true};
+}
+
 Fault fails(int error) { return Fault{.effect = Effect::kError, .error = error}; }
 
 Fault fails_for_good(int error) {
@@ -88,6 +92,28 @@ const std::array<CallFaults, kCallCount>& call_table() {
          {interrupted, benign(Effect::kShort), fails(ENOSPC), fails(EIO), fails_for_good(ENOSPC)}},
         {"sync_file", {interrupted, fails(EIO), fails(ENOSPC)}},
         {"futex_wake", {}},
+        {"ring_create",
+         {benign(Effect::kError, ENOSYS), benign(Effect::kError, EPERM),
+          benign(Effect::kError, EOPNOTSUPP), benign(Effect::kError, ENOMEM),
+          benign(Effect::kError, EMFILE), benign(Effect::kError, ENFILE)}},
+        {"ring_enable", {benign(Effect::kError, EEXIST), benign(Effect::kError, EPERM)}},
+        {"ring_put", {not_now, benign_for_good(Effect::kError, EAGAIN)}},
+        {"ring_results_max", {benign(Effect::kShort), benign_for_good(Effect::kShort)}},
+        {"ring_wait",
+         {interrupted, not_now, benign(Effect::kError, EBUSY), benign(Effect::kError, ENOMEM),
+          benign(Effect::kEarly)}},
+        {"ring_take", {benign(Effect::kEarly), benign(Effect::kShort)}},
+        {"ring_cancel", {not_now, benign(Effect::kError, ENOMEM), benign(Effect::kEarly)}},
+        {"ring_receive",
+         {interrupted, not_now, benign(Effect::kError, ECANCELED), benign(Effect::kShort),
+          fails(ECONNRESET), fails(ENOMEM), fails(ETIMEDOUT), fails(EBADF),
+          fails_for_good(ENOMEM)}},
+        {"ring_send",
+         {interrupted, not_now, benign(Effect::kError, ECANCELED), benign(Effect::kShort),
+          fails(EPIPE), fails(ECONNRESET), fails(ENOBUFS), fails(EBADF), fails_for_good(ENOBUFS)}},
+        {"ring_poll",
+         {benign(Effect::kError, ECANCELED), benign(Effect::kError, ENOMEM),
+          benign(Effect::kEarly)}},
     }};
     return table;
 }
