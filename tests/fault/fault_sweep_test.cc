@@ -113,7 +113,7 @@ class FaultSweep : public ::testing::TestWithParam<SweepCase> {
     int faults_happened_ = 0;
 };
 
-// Spec: CP-FAULT-1, CP-FAULT-2, CP-CREATE-2, CP-REMOVE-7, CP-BAD-9, CP-BAD-10
+// Spec: CP-FAULT-1, CP-FAULT-2, CP-CREATE-2, CP-REMOVE-7, CP-BAD-9, CP-BAD-10, CP-RING-8
 TEST_P(FaultSweep, EndsEveryAcceptedRequestOnceAndLeavesNothing) {
     const char* replay = std::getenv("CPORT_FAULT");
     const size_t descriptors_before = open_descriptors();
