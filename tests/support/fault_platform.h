@@ -1,5 +1,5 @@
-// A decorator over the platform that makes one chosen call fail, of the kernel or of a ring, and that
-// counts what the core holds, so that a leak after a failure shows.
+// A decorator over the platform that makes one chosen call fail, of the kernel or of a ring, and
+// that counts what the core holds, so that a leak after a failure shows.
 #pragma once
 
 #include <cstdint>
