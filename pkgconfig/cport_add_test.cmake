@@ -1,11 +1,13 @@
 # cport_add_test(NAME name SOURCES file... LABELS label... TIMEOUT seconds
-#                [LIBRARIES target...] [ENVIRONMENT NAME=value...] [LINK_SHARED] [NO_MAIN])
+#                [LIBRARIES target...] [ENVIRONMENT NAME=value...] [SHARDS count] [LINK_SHARED]
+#                [NO_MAIN])
 #
 # A GoogleTest program that is one ctest entry. It links completionport_core, with LINK_SHARED the
 # shared library instead; NO_MAIN says that the sources or LIBRARIES bring main. A program whose label
-# is not among CPORT_TEST_KINDS is neither built nor run.
+# is not among CPORT_TEST_KINDS is neither built nor run. SHARDS makes it so many entries, name_1 and so
+# on, which share its tests out; each has the whole TIMEOUT.
 function(cport_add_test)
-    cmake_parse_arguments(PARSE_ARGV 0 arg "LINK_SHARED;NO_MAIN" "NAME;TIMEOUT"
+    cmake_parse_arguments(PARSE_ARGV 0 arg "LINK_SHARED;NO_MAIN" "NAME;TIMEOUT;SHARDS"
                           "SOURCES;LABELS;LIBRARIES;ENVIRONMENT")
     if(NOT arg_NAME OR NOT arg_SOURCES OR NOT arg_LABELS OR NOT arg_TIMEOUT)
         message(FATAL_ERROR "cport_add_test needs NAME, SOURCES, LABELS and TIMEOUT")
@@ -35,10 +37,24 @@ function(cport_add_test)
         return()
     endif()
     math(EXPR timeout "${arg_TIMEOUT} * ${CPORT_TIMEOUT_FACTOR}")
-    add_test(NAME ${arg_NAME} COMMAND ${arg_NAME})
-    set_tests_properties(${arg_NAME} PROPERTIES
-        LABELS "${arg_LABELS}" TIMEOUT ${timeout}
-        ENVIRONMENT "${CPORT_SANITIZER_ENVIRONMENT};${arg_ENVIRONMENT}")
+    set(entries ${arg_NAME})
+    if(arg_SHARDS)
+        list(TRANSFORM entries APPEND "_1")
+        foreach(shard RANGE 2 ${arg_SHARDS})
+            list(APPEND entries ${arg_NAME}_${shard})
+        endforeach()
+    endif()
+    set(shard 0)
+    foreach(entry IN LISTS entries)
+        set(environment ${CPORT_SANITIZER_ENVIRONMENT} ${arg_ENVIRONMENT})
+        if(arg_SHARDS)
+            list(APPEND environment GTEST_TOTAL_SHARDS=${arg_SHARDS} GTEST_SHARD_INDEX=${shard})
+            math(EXPR shard "${shard} + 1")
+        endif()
+        add_test(NAME ${entry} COMMAND ${arg_NAME})
+        set_tests_properties(${entry} PROPERTIES
+            LABELS "${arg_LABELS}" TIMEOUT ${timeout} ENVIRONMENT "${environment}")
+    endforeach()
 endfunction()
 
 # Child processes of a test inherit these. detect_leaks stays on: a leak is a failure.

@@ -18,13 +18,17 @@ thread_local bool inside_add = false;
 
 }  // namespace
 
-Stage::Stage(const Fault& fault, uint32_t workers)
-    : fault_(fault), workers_(workers), faults_(platform::linux_platform(), fault) {}
+Stage::Stage(const Fault& fault, uint32_t workers, uint32_t engine)
+    : fault_(fault),
+      workers_(workers),
+      engine_(engine),
+      faults_(platform::linux_platform(), fault) {}
 
 bool Stage::open() {
     errno = 0;
     PortOptions options;
     options.workers = workers_;
+    options.engine = engine_;
     port_ = create_handle(faults_.platform(), options);
     if (port_ != nullptr) return true;
     const int error = errno;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <completionport/completion_port.h>
+#include <completionport/options.h>
 
 #include <cerrno>
 #include <condition_variable>
@@ -37,7 +38,8 @@ class Stage {
     using Then = std::function<void(const Ended&)>;
 
     // A fault whose ordinal is 0 never happens.
-    explicit Stage(const Fault& fault, uint32_t workers = 1);
+    explicit Stage(const Fault& fault, uint32_t workers = 1,
+                   uint32_t engine = COMPLETION_PORT_ENGINE_EPOLL);
     Stage(const Stage&) = delete;
     Stage& operator=(const Stage&) = delete;
 
@@ -116,6 +118,7 @@ class Stage {
 
     const Fault fault_;
     const uint32_t workers_;
+    const uint32_t engine_;
     FaultPlatform faults_;
     COMPLETION_PORT_HANDLE port_ = nullptr;
     bool shut_down_ = false;

@@ -11,6 +11,7 @@ namespace cport::test {
 namespace {
 
 constexpr uint64_t kSequences = 10'000;
+constexpr uint64_t kRingSequences = 3'000;
 constexpr int kActionsMin = 15;
 constexpr uint64_t kActionsMore = 40;
 
@@ -20,7 +21,8 @@ struct KindsResult {
     size_t ended_ok = 0;
 };
 
-KindsResult run(uint64_t seed, const SimulatedChances& chances) {
+KindsResult run(uint64_t seed, const SimulatedChances& chances,
+                uint32_t engine = COMPLETION_PORT_ENGINE_EPOLL) {
     SimulatedSettings settings;
     settings.seed = seed;
     settings.chances = chances;
@@ -28,6 +30,7 @@ KindsResult run(uint64_t seed, const SimulatedChances& chances) {
     machine.set_label(replay_hint(seed));
     PortOptions options;
     options.workers = 1 + static_cast<uint32_t>(seed % 2);
+    options.engine = engine;
     COMPLETION_PORT_HANDLE port = create_handle(machine.platform(), options);
     KindsRun run(seed, machine, port);
     const int actions = kActionsMin + static_cast<int>(seed * 7919 % kActionsMore);
@@ -46,6 +49,18 @@ TEST(KindsInSimulation, EndOnceInOrderAndLoseNoByte) {
     size_t ended_ok = 0;
     for (uint64_t seed = seeds.first; seed < seeds.first + seeds.count; ++seed) {
         const KindsResult result = run(seed, chances_of(seed));
+        ASSERT_EQ(result.breach, "") << replay_hint(seed) << "\n" << result.story;
+        ended_ok += result.ended_ok;
+    }
+    EXPECT_GT(ended_ok, seeds.count);
+}
+
+// Spec: CP-SIM-7
+TEST(KindsWithRingInSimulation, EndOnceInOrderAndLoseNoByte) {
+    const Seeds seeds = seeds_to_run(kRingSequences);
+    size_t ended_ok = 0;
+    for (uint64_t seed = seeds.first; seed < seeds.first + seeds.count; ++seed) {
+        const KindsResult result = run(seed, chances_of(seed), COMPLETION_PORT_ENGINE_IO_URING);
         ASSERT_EQ(result.breach, "") << replay_hint(seed) << "\n" << result.story;
         ended_ok += result.ended_ok;
     }

@@ -25,17 +25,22 @@ SimulatedChances chances_of(uint64_t seed) {
           &SimulatedChances::sends_short, &SimulatedChances::sends_refused,
           &SimulatedChances::interrupted, &SimulatedChances::waits_empty,
           &SimulatedChances::edges_late, &SimulatedChances::edges_spurious,
-          &SimulatedChances::edges_reordered}) {
+          &SimulatedChances::edges_reordered, &SimulatedChances::requests_refused,
+          &SimulatedChances::results_late, &SimulatedChances::results_reordered,
+          &SimulatedChances::cancels_missed, &SimulatedChances::polls_ended}) {
         if (random() % 2 == 0) chances.*chance = 1 + static_cast<uint32_t>(random() % 300);
     }
     return chances;
 }
 
-RunResult run_simulated(const std::vector<Action>& sequence, const SimulatedSettings& settings) {
+RunResult run_simulated(const std::vector<Action>& sequence, const SimulatedSettings& settings,
+                        uint32_t engine) {
     RunResult result;
     SimulatedMachine machine(settings);
     machine.set_label(replay_hint(settings.seed));
-    COMPLETION_PORT_HANDLE port = create_handle(machine.platform());
+    PortOptions options;
+    options.engine = engine;
+    COMPLETION_PORT_HANDLE port = create_handle(machine.platform(), options);
     if (port == nullptr) {
         result.breach = "no port";
         return result;

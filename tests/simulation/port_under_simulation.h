@@ -1,6 +1,8 @@
 // One sequence against a port in a simulated machine.
 #pragma once
 
+#include <completionport/options.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -19,7 +21,8 @@ struct RunResult {
 // Every perturbation that Linux may bring, at chances that the seed chooses.
 SimulatedChances chances_of(uint64_t seed);
 
-RunResult run_simulated(const std::vector<Action>& sequence, const SimulatedSettings& settings);
+RunResult run_simulated(const std::vector<Action>& sequence, const SimulatedSettings& settings,
+                        uint32_t engine = COMPLETION_PORT_ENGINE_EPOLL);
 
 // What a failing test prints.
 std::string story(uint64_t seed, const std::vector<Action>& sequence, const RunResult& result);

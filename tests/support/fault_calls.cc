@@ -8,6 +8,8 @@
 namespace cport::test {
 namespace {
 
+constexpr size_t kKernelCallCount = static_cast<size_t>(Call::kRingCreate);
+
 struct CallFaults {
     const char* name;
     std::vector<Fault> faults;
@@ -17,18 +19,22 @@ Fault benign(Effect effect, int error = 0) {
     return Fault{.effect = effect, .error = error, .benign = true};
 }
 
+Fault benign_for_good(Effect effect, int error = 0) {
+    return Fault{.effect = effect, .error = error, .for_good = true, .benign = true};
+}
+
 Fault fails(int error) { return Fault{.effect = Effect::kError, .error = error}; }
 
 Fault fails_for_good(int error) {
     return Fault{.effect = Effect::kError, .error = error, .for_good = true};
 }
 
-const std::array<CallFaults, kCallCount>& call_table() {
+const std::array<CallFaults, kKernelCallCount>& kernel_table() {
     static const Fault interrupted = benign(Effect::kError, EINTR);
     static const Fault not_now = benign(Effect::kError, EAGAIN);
     static const Fault no_memory{.effect = Effect::kNoMemory};
     static const Fault no_memory_for_good{.effect = Effect::kNoMemory, .for_good = true};
-    static const std::array<CallFaults, kCallCount> table{{
+    static const std::array<CallFaults, kKernelCallCount> table{{
         {"epoll_create", {fails(EMFILE), fails(ENFILE), fails(ENOMEM)}},
         {"epoll_add", {fails(ENOMEM), fails(ENOSPC), fails(EBADF), fails_for_good(ENOSPC)}},
         {"epoll_modify", {fails(ENOENT), fails(EBADF)}},
@@ -92,9 +98,41 @@ const std::array<CallFaults, kCallCount>& call_table() {
     return table;
 }
 
+const std::array<CallFaults, kCallCount - kKernelCallCount>& ring_table() {
+    static const Fault interrupted = benign(Effect::kError, EINTR);
+    static const Fault not_now = benign(Effect::kError, EAGAIN);
+    static const std::array<CallFaults, kCallCount - kKernelCallCount> table{{
+        {"ring_create",
+         {benign(Effect::kError, ENOSYS), benign(Effect::kError, EPERM),
+          benign(Effect::kError, EMFILE)}},
+        {"ring_enable", {benign(Effect::kError, EEXIST), benign(Effect::kError, EPERM)}},
+        {"ring_put", {not_now, benign_for_good(Effect::kError, EAGAIN)}},
+        {"ring_results_max", {benign(Effect::kShort), benign_for_good(Effect::kShort)}},
+        {"ring_wait", {interrupted, benign(Effect::kError, EBUSY), benign(Effect::kEarly)}},
+        {"ring_take", {benign(Effect::kEarly), benign(Effect::kShort)}},
+        {"ring_cancel", {not_now, benign(Effect::kError, ENOMEM), benign(Effect::kEarly)}},
+        {"ring_receive",
+         {interrupted, not_now, benign(Effect::kError, ECANCELED), benign(Effect::kShort),
+          fails(ECONNRESET), fails(ENOMEM), fails(ETIMEDOUT), fails(EBADF),
+          fails_for_good(ENOMEM)}},
+        {"ring_send",
+         {interrupted, not_now, benign(Effect::kError, ECANCELED), benign(Effect::kShort),
+          fails(EPIPE), fails(ECONNRESET), fails(ENOBUFS), fails(EBADF), fails_for_good(ENOBUFS)}},
+        {"ring_poll",
+         {benign(Effect::kError, ECANCELED), benign(Effect::kError, ENOMEM),
+          benign(Effect::kEarly)}},
+    }};
+    return table;
+}
+
+const CallFaults& faults_of(Call call) {
+    const auto number = static_cast<size_t>(call);
+    return is_of_ring(call) ? ring_table()[number - kKernelCallCount] : kernel_table()[number];
+}
+
 }  // namespace
 
-const char* call_name(Call call) { return call_table()[static_cast<size_t>(call)].name; }
+const char* call_name(Call call) { return faults_of(call).name; }
 
 std::string effect_name(const Fault& fault) {
     static constexpr std::array names{
@@ -105,7 +143,7 @@ std::string effect_name(const Fault& fault) {
 }
 
 std::vector<Fault> legitimate_faults(Call call) {
-    std::vector<Fault> faults = call_table()[static_cast<size_t>(call)].faults;
+    std::vector<Fault> faults = faults_of(call).faults;
     for (Fault& fault : faults) fault.call = call;
     return faults;
 }

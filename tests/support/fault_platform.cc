@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "tests/support/fault_ring.h"
 #include "tests/support/fault_state.h"
 
 namespace cport::test {
@@ -14,9 +15,9 @@ namespace cport::test {
 std::string Holdings::to_string() const {
     return std::to_string(descriptors) + " descriptors, " + std::to_string(asked_to_close) +
            " descriptors to close, " + std::to_string(memory_blocks) + " memory blocks, " +
-           std::to_string(fork_marks) + " fork marks, " + std::to_string(threads_running) +
-           " running threads, " + std::to_string(threads_unclaimed) +
-           " threads neither joined nor detached";
+           std::to_string(fork_marks) + " fork marks, " + std::to_string(rings) + " rings, " +
+           std::to_string(threads_running) + " running threads, " +
+           std::to_string(threads_unclaimed) + " threads neither joined nor detached";
 }
 
 namespace {
@@ -58,20 +59,29 @@ class FaultKernel : public platform::Kernel {
     int epoll_wait(int epoll, struct epoll_event* events, int events_max,
                    int64_t timeout_ns) override {
         Fault fault = state_.enter(Call::kEpollWait);
+        // A ring reports each readiness once, so a look must find all that there is.
+        const bool finds_all = timeout_ns == 0 && state_.has_rings();
         switch (fault.effect) {
             case Effect::kError:
                 return -fault.error;
             case Effect::kEarly:
+                if (finds_all) break;
                 return 0;
             case Effect::kShort:
+                if (finds_all) break;
                 return real_.epoll_wait(epoll, events, 1, timeout_ns);
             case Effect::kFalseEvent:
             case Effect::kFalseHangup:
-            case Effect::kStaleEvent:
-                return state_.invent_events(epoll, events, events_max, fault.effect);
+            case Effect::kStaleEvent: {
+                const int count = state_.invent_events(epoll, events, events_max, fault.effect);
+                if (!finds_all || count == events_max) return count;
+                const int found = real_.epoll_wait(epoll, events + count, events_max - count, 0);
+                return count + std::max(found, 0);
+            }
             default:
-                return real_.epoll_wait(epoll, events, events_max, timeout_ns);
+                break;
         }
+        return real_.epoll_wait(epoll, events, events_max, timeout_ns);
     }
 
     int eventfd_create() override {
@@ -387,8 +397,9 @@ FaultPlatform::FaultPlatform(const platform::Platform& real, const Fault& fault)
       kernel_(std::make_unique<FaultKernel>(*state_)),
       threads_(std::make_unique<FaultThreads>(state_)),
       memory_(std::make_unique<FaultMemory>(*state_)),
+      rings_(real.rings == nullptr ? nullptr : make_fault_rings(state_)),
       platform_(std::make_unique<platform::Platform>(
-          platform::Platform{*kernel_, *threads_, *memory_, real.clock})) {}
+          platform::Platform{*kernel_, *threads_, *memory_, real.clock, rings_.get()})) {}
 
 FaultPlatform::~FaultPlatform() = default;
 

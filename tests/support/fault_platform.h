@@ -1,5 +1,5 @@
-// A decorator over the platform that makes one chosen call fail, and that counts what the core
-// holds, so that a leak after a failure shows.
+// A decorator over the platform that makes one chosen call fail, of the kernel or of a ring, and
+// that counts what the core holds, so that a leak after a failure shows.
 #pragma once
 
 #include <cstdint>
@@ -50,15 +50,27 @@ enum class Call : uint8_t {
     kWriteAt,
     kSyncFile,
     kFutexWake,
+    kRingCreate,
+    kRingEnable,
+    kRingPut,
+    kRingResultsMax,
+    kRingWait,
+    kRingTake,
+    kRingCancel,
+    kRingReceive,  // what a request ends with
+    kRingSend,
+    kRingPoll,
 };
-constexpr int kCallCount = static_cast<int>(Call::kFutexWake) + 1;
+constexpr int kCallCount = static_cast<int>(Call::kRingPoll) + 1;
+constexpr bool is_of_ring(Call call) { return call >= Call::kRingCreate; }
 
 enum class Effect : uint8_t {
     kNone,
     kError,        // the call fails with `error`
     kNoMemory,     // nullptr
-    kShort,        // one byte, or one event, instead of many
-    kEarly,        // epoll_wait and futex_wait return at once, with nothing
+    kShort,        // one byte, event or result, instead of many; room for no result
+    kEarly,        // epoll_wait and futex_wait return at once, with nothing; a ring's wait too; its
+                   // results come later, its cancel finds nothing, its poll ends
     kFalseEvent,   // epoll_wait reports readiness that is not there
     kFalseHangup,  // the same with EPOLLHUP and EPOLLERR
     kStaleEvent,   // epoll_wait reports registrations that are no more
@@ -86,12 +98,13 @@ struct Holdings {
     int asked_to_close = 0;  // the caller's, which it has accepted to close
     int64_t memory_blocks = 0;
     int fork_marks = 0;
+    int rings = 0;
     int threads_running = 0;
     int threads_unclaimed = 0;  // started, neither joined nor detached
 
     bool empty() const {
         return descriptors == 0 && asked_to_close == 0 && memory_blocks == 0 && fork_marks == 0 &&
-               threads_running == 0 && threads_unclaimed == 0;
+               rings == 0 && threads_running == 0 && threads_unclaimed == 0;
     }
     std::string to_string() const;
 };
@@ -135,6 +148,7 @@ class FaultPlatform {
     std::unique_ptr<platform::Kernel> kernel_;
     std::unique_ptr<platform::Threads> threads_;
     std::unique_ptr<platform::Memory> memory_;
+    std::unique_ptr<platform::Rings> rings_;
     std::unique_ptr<platform::Platform> platform_;
 };
 

@@ -118,6 +118,18 @@ class FaultState {
         return true;
     }
 
+    void breach(const std::string& what) {
+        std::lock_guard lock(mutex_);
+        breaches_.push_back(what);
+    }
+    void rings_changed(int by) {
+        std::lock_guard lock(mutex_);
+        holdings_.rings += by;
+    }
+    bool has_rings() const {
+        std::lock_guard lock(mutex_);
+        return holdings_.rings != 0;
+    }
     void fork_marks_changed(int by) {
         std::lock_guard lock(mutex_);
         holdings_.fork_marks += by;

@@ -70,9 +70,10 @@ void SimulatedEpoll::forget(SimulatedFile& file) {
 }
 
 void SimulatedEpoll::make_ready(SimulatedWatch& watch) {
-    if (watch.ready) return;
-    watch.ready = true;
-    ready_.push_back(&watch);
+    if (!watch.ready) {
+        watch.ready = true;
+        ready_.push_back(&watch);
+    }
     wake(kWakeReaders);
 }
 

@@ -113,11 +113,25 @@ int SimulatedKernel::close_locked(int descriptor) {
     if (found == descriptors_.end()) return -EBADF;
     const File file = found->second;
     descriptors_.erase(found);
-    const bool open_elsewhere =
-        std::any_of(descriptors_.begin(), descriptors_.end(),
-                    [&file](const auto& entry) { return entry.second == file; });
-    if (!open_elsewhere) last_close(*file);
+    if (!has_descriptor(file) && held_.count(file.get()) == 0) last_close(*file);
     return 0;
+}
+
+bool SimulatedKernel::has_descriptor(const File& file) const {
+    return std::any_of(descriptors_.begin(), descriptors_.end(),
+                       [&file](const auto& entry) { return entry.second == file; });
+}
+
+SimulatedKernel::File SimulatedKernel::file_of(int descriptor) {
+    const auto found = descriptors_.find(descriptor);
+    return found == descriptors_.end() ? nullptr : found->second;
+}
+
+void SimulatedKernel::let_go(const File& file) {
+    const auto holding = held_.find(file.get());
+    if (--holding->second != 0) return;
+    held_.erase(holding);
+    if (!has_descriptor(file)) last_close(*file);
 }
 
 int SimulatedKernel::epoll_create() {

@@ -66,8 +66,14 @@ class SimulatedKernel final : public platform::Kernel, public World {
 
     size_t open_descriptors();
 
- private:
     using File = std::shared_ptr<SimulatedFile>;
+    // Of rings, under the schedule's lock. nullptr: the number names nothing. What is held stays
+    // open when its last descriptor is closed.
+    File file_of(int descriptor);
+    void hold(const File& file) { ++held_[file.get()]; }
+    void let_go(const File& file);
+
+ private:
     struct FutexWaiter {
         const uint32_t* word;
         bool woken = false;
@@ -86,12 +92,14 @@ class SimulatedKernel final : public platform::Kernel, public World {
     Ends install_pair();
     int close_locked(int descriptor);
     int futex_wake(const uint32_t* word, int most);
+    bool has_descriptor(const File& file) const;
     void last_close(SimulatedFile& file);
 
     SimulatedSchedule& schedule_;
     SimulatedPerturbation& perturbation_;
     const int first_descriptor_;
     std::map<int, File> descriptors_;
+    std::map<SimulatedFile*, int> held_;    // how often, by rings
     std::list<FutexWaiter> futex_waiters_;  // those that wait longest first
 };
 

@@ -11,7 +11,8 @@ SimulatedMachine::SimulatedMachine(const SimulatedSettings& settings)
       perturbation_(settings.seed + 1, settings.chances),
       kernel_(*schedule_, perturbation_, settings.first_descriptor),
       threads_(schedule_, platform::linux_platform().threads),
-      clock_(*schedule_) {}
+      clock_(*schedule_),
+      rings_(kernel_, *schedule_, perturbation_) {}
 
 SimulatedMachine::~SimulatedMachine() {
     SimulatedSchedule::Lock lock = schedule_->lock();
@@ -20,7 +21,7 @@ SimulatedMachine::~SimulatedMachine() {
 }
 
 platform::Platform SimulatedMachine::platform() {
-    return {kernel_, threads_, platform::linux_platform().memory, clock_};
+    return {kernel_, threads_, platform::linux_platform().memory, clock_, &rings_};
 }
 
 void SimulatedMachine::run_until_quiet() {

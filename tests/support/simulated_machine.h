@@ -9,6 +9,7 @@
 #include "platform/platform.h"
 #include "tests/support/simulated_kernel.h"
 #include "tests/support/simulated_perturbation.h"
+#include "tests/support/simulated_ring.h"
 #include "tests/support/simulated_schedule.h"
 
 namespace cport::test {
@@ -77,6 +78,7 @@ class SimulatedMachine {
     SimulatedKernel kernel_;
     SimulatedThreads threads_;
     SimulatedClock clock_;
+    SimulatedRings rings_;
 };
 
 }  // namespace cport::test
