@@ -53,6 +53,15 @@ int connect_to(int socket, const struct sockaddr_in& address) {
     return ::connect(socket, reinterpret_cast<const struct sockaddr*>(&address), sizeof(address));
 }
 
+// Linux lets the buffers of others grow. A window holds two segments of loopback at least.
+void bound_buffers_of(int socket) {
+    const int send_bytes = 32 * 1024;
+    const int receive_bytes = 128 * 1024;
+    must(::setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof(send_bytes)), "SO_SNDBUF");
+    must(::setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof(receive_bytes)),
+         "SO_RCVBUF");
+}
+
 bool end_is_on_its_way(int socket) {
     struct tcp_info info = {};
     socklen_t length = sizeof(info);
@@ -102,6 +111,7 @@ Ends LinuxWorld::tcp_pair() {
     for (const int end : {ours, theirs}) {
         must(::setsockopt(end, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), "TCP_NODELAY");
         must(::fcntl(end, F_SETFL, O_NONBLOCK), "O_NONBLOCK");
+        if (bounded_) bound_buffers_of(end);
     }
     return {ours, theirs};
 }
@@ -133,7 +143,11 @@ int LinuxWorld::regular_file() { return must(::memfd_create("file", MFD_CLOEXEC)
 int LinuxWorld::duplicate(int descriptor) { return or_errno(::fcntl(descriptor, F_DUPFD, 0)); }
 
 int64_t LinuxWorld::read(int descriptor, char* buffer, size_t length) {
-    return or_errno<int64_t>(::read(descriptor, buffer, length));
+    const int64_t count = or_errno<int64_t>(::read(descriptor, buffer, length));
+    const int now = 1;
+    // An acknowledgement that waits for company holds the sender up.
+    if (bounded_) ::setsockopt(descriptor, IPPROTO_TCP, TCP_QUICKACK, &now, sizeof(now));
+    return count;
 }
 
 int64_t LinuxWorld::write(int descriptor, std::string_view bytes) {

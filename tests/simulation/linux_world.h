@@ -26,6 +26,9 @@ class LinuxWorld final : public World {
     int send_urgent(int descriptor, char byte) override;
     int close_with_reset(int descriptor) override;
 
+    // From now on new TCP connections hold at most some 256 KiB, however long they live.
+    void bound_buffers() { bounded_ = true; }
+
     // Every number from here on is free.
     int first_free_descriptor() const { return first_free_; }
 
@@ -33,6 +36,7 @@ class LinuxWorld final : public World {
     Descriptor listener_;
     std::vector<Descriptor> fillers_;
     int first_free_ = 0;
+    bool bounded_ = false;
 };
 
 }  // namespace cport::test

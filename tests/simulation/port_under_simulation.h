@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/simulation/kinds_run.h"
 #include "tests/simulation/sequence.h"
 #include "tests/support/simulated_machine.h"
 
@@ -18,6 +19,8 @@ struct RunResult {
 
 // Every perturbation that Linux may bring, at chances that the seed chooses.
 SimulatedChances chances_of(uint64_t seed);
+
+KindsGround simulated_ground(SimulatedMachine& machine, COMPLETION_PORT_HANDLE port);
 
 RunResult run_simulated(const std::vector<Action>& sequence, const SimulatedSettings& settings);
 

@@ -213,7 +213,9 @@ int SimulatedKernel::poll_now(int descriptor, uint32_t events) {
 
 int64_t SimulatedKernel::receive(int descriptor, void* buffer, size_t length, int flags) {
     return call_on(descriptor, [&](SimulatedFile& file) {
-        return file.receive(static_cast<char*>(buffer), length, flags);
+        const int64_t count = file.receive(static_cast<char*>(buffer), length, flags);
+        return count > 1 && perturbation_.happens(&SimulatedChances::bytes_lost) ? count - 1
+                                                                                 : count;
     });
 }
 
@@ -223,7 +225,10 @@ int64_t SimulatedKernel::send(int descriptor, const void* buffer, size_t length)
             perturbation_.happens(&SimulatedChances::interrupted)) {
             return -EINTR;
         }
-        return file.send(view(buffer, length));
+        const int64_t count = file.send(view(buffer, length));
+        const bool wrong =
+            count == -EPIPE && perturbation_.happens(&SimulatedChances::errnos_wrong);
+        return wrong ? -ECONNRESET : count;
     });
 }
 

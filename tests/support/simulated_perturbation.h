@@ -24,6 +24,8 @@ struct SimulatedChances {
     // Wrong for any machine.
     uint32_t edges_lost = 0;
     uint32_t receives_doubled = 0;
+    uint32_t bytes_lost = 0;    // the last one of a receive
+    uint32_t errnos_wrong = 0;  // ECONNRESET instead of EPIPE
 };
 
 class SimulatedPerturbation {
