@@ -14,7 +14,7 @@
 namespace cport::test {
 namespace {
 
-constexpr uint64_t kSequences = 300;
+constexpr uint64_t kSequences = 200;
 // Of a thousand calls that it could be in.
 constexpr uint32_t kDefects = 100;
 constexpr int kActionsMin = 15;
