@@ -20,6 +20,9 @@ class LinuxWorld final : public World {
     int eventfd() override;
     int regular_file() override;
     int duplicate(int descriptor) override;
+    int listener(bool is_tcp, int backlog) override;
+    int fresh_socket(bool is_tcp) override;
+    int connect_to(int descriptor, bool is_tcp, int listener) override;
     int64_t read(int descriptor, char* buffer, size_t length) override;
     int64_t write(int descriptor, std::string_view bytes) override;
     int shutdown(int descriptor, int how) override;
@@ -34,6 +37,8 @@ class LinuxWorld final : public World {
 
  private:
     Descriptor listener_;
+    Descriptor tcp_nobody_;
+    Descriptor unix_nobody_;
     std::vector<Descriptor> fillers_;
     int first_free_ = 0;
     bool bounded_ = false;

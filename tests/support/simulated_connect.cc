@@ -21,6 +21,7 @@ int SimulatedTcp::connect_to(const std::weak_ptr<SimulatedListener>& listener) {
             // Ends the attempt; the next begins afresh.
             stage_ = Stage::kFresh;
             closed_ = receive_shut_ = send_shut_ = false;
+            wake(kWakeError);
             return error_ != 0 ? take_error() : -ECONNABORTED;
         case Stage::kFresh:
             break;
@@ -74,7 +75,6 @@ int SimulatedUnix::connect_to(const std::weak_ptr<SimulatedListener>& listener) 
     const auto end = std::make_shared<SimulatedUnix>(perturbation());
     connect(*this, *end);
     fresh_ = false;
-    wake(kWakeAny);
     listening->push(end);
     return 0;
 }

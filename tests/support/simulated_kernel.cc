@@ -298,6 +298,20 @@ int SimulatedKernel::listener(bool is_tcp, const std::string& name, int backlog)
     });
 }
 
+int SimulatedKernel::listener(bool is_tcp, int backlog) {
+    return call([&](SimulatedSchedule::Lock&) {
+        return install(std::make_shared<SimulatedListener>(perturbation_, is_tcp, backlog));
+    });
+}
+
+int SimulatedKernel::connect_to(int descriptor, bool, int listener) {
+    return call_on(descriptor, [&](SimulatedFile& file) {
+        const auto found = descriptors_.find(listener);
+        if (found == descriptors_.end()) return file.connect_to({});
+        return file.connect_to(std::dynamic_pointer_cast<SimulatedListener>(found->second));
+    });
+}
+
 int SimulatedKernel::fresh_socket(bool is_tcp) {
     return call([&](SimulatedSchedule::Lock&) {
         if (is_tcp) {

@@ -63,6 +63,9 @@ class SimulatedKernel final : public platform::Kernel, public World {
     int eventfd() override { return eventfd_create(); }
     int regular_file() override;
     int duplicate(int descriptor) override;
+    int listener(bool is_tcp, int backlog) override;
+    int fresh_socket(bool is_tcp) override;
+    int connect_to(int descriptor, bool is_tcp, int listener) override;
     int64_t read(int descriptor, char* buffer, size_t length) override;
     int64_t write(int descriptor, std::string_view bytes) override;
     int shutdown(int descriptor, int how) override;
@@ -71,7 +74,6 @@ class SimulatedKernel final : public platform::Kernel, public World {
 
     // Connects to this name reach it; names are the bytes of addresses.
     int listener(bool is_tcp, const std::string& name, int backlog);
-    int fresh_socket(bool is_tcp);
 
     size_t open_descriptors();
 

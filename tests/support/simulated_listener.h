@@ -21,6 +21,7 @@ class SimulatedListener final : public SimulatedFile {
     void close() override;
     int socket_type() const override;
     int socket_protocol() const override;
+    int unread_bytes() const override { return -EINVAL; }
     int64_t receive(char*, size_t, int) override;
     int64_t send(std::string_view) override;
     int accept_end(std::shared_ptr<SimulatedFile>& end) override;
