@@ -49,7 +49,9 @@ void KindsRun::tell_call(const Operation& operation, const char* call, int code)
 std::string KindsRun::told() {
     Lock lock(mutex_);
     std::string text;
-    for (const auto& [stream, what] : told_) text += stream + ": " + what + "\n";
+    for (const auto& [stream, what] : told_) {
+        text.append(stream).append(": ").append(what).append("\n");
+    }
     return text;
 }
 
@@ -88,7 +90,7 @@ void KindsRun::complete(Operation& operation, const Record& record) {
 std::string KindsRun::judge(Operation& operation, const Record& record) {
     if (record.flags != 0 || record.kind != operation.kind) return "another record";
     if ((record.error == 0) != (record.result == COMPLETION_PORT_RESULT_OK)) return "odd result";
-    const std::string wrong = judge_bytes(operation, record);
+    std::string wrong = judge_bytes(operation, record);
     if (!wrong.empty()) return wrong;
     if (record.error != 0) return judge_end(operation, record);
     ++ended_ok_;

@@ -38,7 +38,10 @@ std::string compare(KindsRun& simulated, KindsRun& real, std::chrono::millisecon
     std::string found = real.told();
     while (found != expected) {
         if (std::chrono::steady_clock::now() > deadline) {
-            return "simulated\n" + expected + "but on Linux\n" + found;
+            return std::string("simulated\n")
+                .append(expected)
+                .append("but on Linux\n")
+                .append(found);
         }
         found = real.told();
     }
