@@ -46,7 +46,7 @@ ConnectionsResult run(uint64_t seed, const SimulatedChances& chances) {
     return result;
 }
 
-// Spec: CP-SIM-7
+// Spec: CP-SIM-9
 TEST(ConnectionsInSimulation, EndOnceAndLoseNoConnection) {
     const Seeds seeds = seeds_to_run(kSequences);
     size_t accepted = 0;
@@ -61,7 +61,7 @@ TEST(ConnectionsInSimulation, EndOnceAndLoseNoConnection) {
     EXPECT_GT(connected, seeds.count);
 }
 
-// Spec: CP-SIM-7
+// Spec: CP-SIM-9
 TEST(ConnectionsInSimulation, ReplayASeedExactly) {
     for (uint64_t seed = 1; seed <= 50; ++seed) {
         ASSERT_EQ(run(seed, perturbations_of(seed)).story, run(seed, perturbations_of(seed)).story)
@@ -69,7 +69,7 @@ TEST(ConnectionsInSimulation, ReplayASeedExactly) {
     }
 }
 
-// Spec: CP-SIM-7
+// Spec: CP-SIM-9
 TEST(ConnectionsInSimulation, WhatIsWrongWithTheMachineIsFound) {
     for (uint32_t SimulatedChances::*defect :
          {&SimulatedChances::edges_lost, &SimulatedChances::connections_lost}) {
