@@ -12,6 +12,7 @@ namespace cport::test {
 namespace {
 
 constexpr size_t kOpenMax = 12;
+constexpr int kBacklog = 2;
 constexpr int kEventsMax = 16;
 constexpr uint32_t kPolled = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP;
 // What Linux may take to do what it has begun; nothing waits this long if the answers agree.
@@ -66,7 +67,8 @@ int Differential::pick(std::initializer_list<Kind> kinds) {
 
 int Differential::pick_any() {
     return pick({Kind::kTcp, Kind::kUnix, Kind::kDatagram, Kind::kPipeReader, Kind::kPipeWriter,
-                 Kind::kEventfd, Kind::kFile});
+                 Kind::kEventfd, Kind::kFile, Kind::kTcpListener, Kind::kUnixListener,
+                 Kind::kTcpFresh, Kind::kUnixFresh});
 }
 
 uint32_t Differential::pick_events() {
@@ -103,7 +105,7 @@ bool Differential::run(int steps) {
 }
 
 void Differential::step() {
-    switch (below(16)) {
+    switch (below(20)) {
         case 0:
         case 1:
             if (open_.size() + 2 <= kOpenMax) open_something();
@@ -134,6 +136,14 @@ void Differential::step() {
             break;
         case 14:
             ask_something();
+            break;
+        case 15:
+        case 16:
+            connect_something();
+            break;
+        case 17:
+        case 18:
+            accept_something();
             break;
         default:
             below(3) == 0 ? fill_and_drain() : duplicate();
@@ -171,7 +181,7 @@ void Differential::open_pair(Kind kind) {
 void Differential::open_something() {
     constexpr std::array kPairs{Kind::kTcp, Kind::kTcp, Kind::kUnix, Kind::kDatagram,
                                 Kind::kPipeReader};
-    const uint64_t choice = below(8);
+    const uint64_t choice = below(12);
     if (choice < kPairs.size()) {
         open_pair(kPairs[choice]);
     } else if (choice == 5) {
@@ -181,6 +191,18 @@ void Differential::open_something() {
     } else if (choice == 6) {
         open_[static_cast<int>(
             both("file", [](World& world) { return Answer{world.regular_file()}; }))] = Kind::kFile;
+    } else if (choice < 10) {
+        const bool is_tcp = below(2) == 0;
+        const auto number = static_cast<int>(both(
+            "fresh socket", [is_tcp](World& world) { return Answer{world.fresh_socket(is_tcp)}; }));
+        open_[number] = is_tcp ? Kind::kTcpFresh : Kind::kUnixFresh;
+    } else if (choice == 10) {
+        const bool is_tcp = below(2) == 0;
+        const auto number = static_cast<int>(both("listener", [is_tcp](World& world) {
+            return Answer{world.listener(is_tcp, kBacklog)};
+        }));
+        open_[number] = is_tcp ? Kind::kTcpListener : Kind::kUnixListener;
+        waiting_[number] = 0;
     } else {
         open_[static_cast<int>(both("epoll_create", [](World& world) {
             return Answer{world.kernel().epoll_create()};
@@ -188,9 +210,41 @@ void Differential::open_something() {
     }
 }
 
+// A TCP listener that is full would have Linux ask again a second later.
+void Differential::connect_something() {
+    const bool is_tcp = below(2) == 0;
+    const int number = pick({is_tcp ? Kind::kTcpFresh : Kind::kUnixFresh});
+    int listener = pick({is_tcp ? Kind::kTcpListener : Kind::kUnixListener});
+    const auto waiting = waiting_.find(listener);
+    const bool to_nobody = waiting == waiting_.end();
+    if (to_nobody) listener = World::kNobody;
+    if (is_tcp && !to_nobody && waiting->second > kBacklog) return;
+    const int64_t code =
+        both("connect " + std::to_string(number) + " to " + std::to_string(listener),
+             [=](World& world) { return Answer{world.connect_to(number, is_tcp, listener)}; });
+    if (to_nobody || (code != 0 && code != -EINPROGRESS)) return;
+    open_[number] = is_tcp ? Kind::kTcp : Kind::kUnix;
+    ++waiting->second;
+}
+
+void Differential::accept_something() {
+    if (open_.size() + 2 > kOpenMax) return;
+    const int listener = pick({Kind::kTcpListener, Kind::kUnixListener});
+    const auto end =
+        static_cast<int>(both("accept " + std::to_string(listener), [listener](World& world) {
+            return Answer{world.kernel().accept(listener, nullptr, nullptr, SOCK_NONBLOCK)};
+        }));
+    if (end < 0) return;
+    open_[end] = open_.at(listener) == Kind::kTcpListener ? Kind::kTcp : Kind::kUnix;
+    --waiting_.at(listener);
+}
+
 void Differential::duplicate() {
     if (open_.size() + 2 > kOpenMax) return;
     const int number = pick_any();
+    // What is known of these is known by one number.
+    const auto known = open_.find(number);
+    if (known != open_.end() && known->second >= Kind::kTcpListener) return;
     const auto copy =
         static_cast<int>(both("dup " + std::to_string(number),
                               [number](World& world) { return Answer{world.duplicate(number)}; }));
@@ -202,10 +256,13 @@ void Differential::close_something() {
     const int number = resets           ? pick({Kind::kTcp})
                        : below(12) == 0 ? pick({Kind::kEpoll})
                                         : pick_any();
+    const auto waiting = waiting_.find(number);
+    if (waiting != waiting_.end() && waiting->second > 0) return;
     both((resets ? "reset " : "close ") + std::to_string(number), [=](World& world) {
         return Answer{resets ? world.close_with_reset(number) : world.kernel().close(number)};
     });
     open_.erase(number);
+    waiting_.erase(number);
     const auto peer = peers_.find(number);
     if (peer == peers_.end()) return;
     peers_.erase(peer->second);

@@ -23,7 +23,20 @@ class Differential {
     std::string trace() const;
 
  private:
-    enum class Kind { kTcp, kUnix, kDatagram, kPipeReader, kPipeWriter, kEventfd, kFile, kEpoll };
+    enum class Kind {
+        kTcp,
+        kUnix,
+        kDatagram,
+        kPipeReader,
+        kPipeWriter,
+        kEventfd,
+        kFile,
+        kEpoll,
+        kTcpListener,
+        kUnixListener,
+        kTcpFresh,
+        kUnixFresh
+    };
     struct Answer {
         int64_t value = 0;
         std::string bytes = {};
@@ -39,6 +52,8 @@ class Differential {
     void open_something();
     void open_pair(Kind kind);
     void duplicate();
+    void connect_something();
+    void accept_something();
     void close_something();
     void control();
     void wait_for_events();
@@ -65,6 +80,7 @@ class Differential {
     std::mt19937_64 random_;
     std::map<int, Kind> open_;
     std::map<int, int> peers_;
+    std::map<int, int> waiting_;  // connections of each listener
     std::vector<std::string> trace_;
     bool differs_ = false;
     uint64_t written_ = 0;

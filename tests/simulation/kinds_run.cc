@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
 namespace cport::test {
@@ -13,6 +14,11 @@ namespace {
 constexpr size_t kSmallBytes = 64;
 // More than a simulated connection holds.
 constexpr size_t kLargeBytes = 40'000;
+// More than a connection of any machine holds, and what each of them holds.
+constexpr size_t kBlockingBytes = 500'000;
+constexpr size_t kUnreadBytesMax = 12'000;
+// What Linux may take to do what it has begun.
+constexpr std::chrono::seconds kPatience{5};
 constexpr int64_t kTimeMax_ns = 20'000'000;
 constexpr std::array kReads{COMPLETION_PORT_KIND_RECEIVE, COMPLETION_PORT_KIND_RECEIVE_VECTOR,
                             COMPLETION_PORT_KIND_RECEIVE_MESSAGE};
@@ -53,8 +59,8 @@ union AnyForm {
 bool KindsRun::Operation::is_read() const { return is_among(kReads, kind); }
 bool KindsRun::Operation::is_write() const { return is_among(kWrites, kind); }
 
-KindsRun::KindsRun(uint64_t seed, SimulatedMachine& machine, COMPLETION_PORT_HANDLE port)
-    : machine_(machine), port_(port), random_(seed) {
+KindsRun::KindsRun(uint64_t seed, const KindsGround& ground)
+    : ground_(ground), port_(ground.port), random_(seed) {
     for (size_t place = 0; place < kConnections; ++place) open(place);
 }
 
@@ -65,22 +71,6 @@ void KindsRun::blame(const std::string& what) {
 std::string KindsRun::breach() {
     Lock lock(mutex_);
     return breach_;
-}
-
-std::string KindsRun::describe(const Operation& operation) {
-    std::string text = "operation " + std::to_string(operation.number) + " of kind " +
-                       std::to_string(operation.kind) + " with " +
-                       std::to_string(operation.bytes.size()) + " bytes";
-    if (operation.connection) {
-        text += " on " + std::to_string(operation.connection->ours) +
-                (operation.connection->is_tcp ? " (TCP)" : " (unix)");
-    }
-    if (operation.time_ns != 0) text += " time " + std::to_string(operation.time_ns);
-    if (!operation.accepted) return text + " was refused";
-    if (operation.endings == 0) return text + " waits";
-    return text + " ended " + std::to_string(operation.record.result) + " value " +
-           std::to_string(operation.record.value) + " error " +
-           std::to_string(operation.record.error);
 }
 
 std::string KindsRun::story() {
@@ -94,11 +84,12 @@ std::string KindsRun::story() {
 void KindsRun::open(size_t place) {
     auto connection = std::make_shared<Connection>();
     connection->is_tcp = below(2) == 0;
-    SimulatedKernel& kernel = machine_.kernel();
-    const Ends ends = connection->is_tcp ? kernel.tcp_pair() : kernel.unix_pair();
+    World& world = ground_.world;
+    const Ends ends = connection->is_tcp ? world.tcp_pair() : world.unix_pair();
     connection->ours = ends.ours;
     connection->theirs = ends.theirs;
     Lock lock(mutex_);
+    connection->number = all_.size();
     all_.push_back(connection);
     now_[place] = std::move(connection);
 }
@@ -115,6 +106,16 @@ KindsRun::Operation& KindsRun::new_operation(uint32_t kind,
     return operation;
 }
 
+// What fits into one of two machines and not into the other would make them differ.
+size_t KindsRun::length_of(const Operation& operation, uint64_t choice) {
+    const bool large = choice % 6 == 0;
+    if (ground_.beside && large && operation.is_write()) {
+        operation.connection->full = true;
+        return kBlockingBytes;
+    }
+    return 1 + (choice >> 8) % (large ? kLargeBytes : kSmallBytes);
+}
+
 void KindsRun::submit(uint32_t kind, std::shared_ptr<Connection> connection, uint64_t choice) {
     Operation* operation = nullptr;
     const int64_t now = now_ns();
@@ -123,8 +124,7 @@ void KindsRun::submit(uint32_t kind, std::shared_ptr<Connection> connection, uin
         Lock lock(mutex_);
         removing = connection && (connection->closing || connection->being_removed);
         operation = &new_operation(kind, std::move(connection));
-        const size_t most = choice % 6 == 0 ? kLargeBytes : kSmallBytes;
-        operation->bytes.resize(1 + (choice >> 8) % most);
+        operation->bytes.resize(length_of(*operation, choice));
         if (operation->is_write()) {
             for (size_t i = 0; i < operation->bytes.size(); ++i) {
                 operation->bytes[i] = byte_at(operation->number, i);
@@ -140,6 +140,7 @@ void KindsRun::submit(uint32_t kind, std::shared_ptr<Connection> connection, uin
     const int code = hand_in(*operation);
     Lock lock(mutex_);
     steps_.push_back(describe(*operation));
+    tell_call(*operation, "submit ", code);
     if (code == 0) return;
     operation->accepted = false;
     const bool late = code == -ETIMEDOUT && operation->time_ns != 0;
@@ -221,6 +222,10 @@ void KindsRun::act() {
         case 7:
         case 8:
         case 9:
+            // Of a send that was cut off, nobody knows how much more fits behind it.
+            if (ground_.beside && connection->full && !any_waits_to_write(*connection)) {
+                peer_drains(*connection);
+            }
             return submit(kWrites[below(kWrites.size())], connection, choice);
         case 10:
         case 11:
@@ -236,11 +241,14 @@ void KindsRun::act() {
             return peer_writes(*connection, 1 + choice % (choice % 5 == 0 ? 9000 : kSmallBytes));
         case 18:
         case 19:
-            return peer_reads(*connection, 1 + choice % kLargeBytes);
+            if (ground_.beside && connection->full) return peer_drains(*connection);
+            peer_reads(*connection, 1 + choice % kLargeBytes);
+            return;
         case 20:
             // Not between a worker's look at the clock and its sleep, which would come out longer.
-            machine_.run_until_quiet();
-            machine_.advance(static_cast<int64_t>(choice % 3'000'000));
+            ground_.until_quiet();
+            ground_.advance_ns(
+                static_cast<int64_t>(choice % (ground_.beside ? kTimeMax_ns : 3'000'000)));
             return;
         case 21:
             if (choice % 3 == 0) return submit(COMPLETION_PORT_KIND_SHUTDOWN, connection, 1);
@@ -252,7 +260,7 @@ void KindsRun::act() {
                 Lock lock(mutex_);
                 connection->peer_ended = true;
             }
-            machine_.kernel().shutdown(connection->theirs, SHUT_WR);
+            ground_.world.shutdown(connection->theirs, SHUT_WR);
             return;
         default:
             check_quiet();
@@ -272,6 +280,7 @@ void KindsRun::cancel(uint64_t choice) {
     Lock lock(mutex_);
     steps_.push_back("cancel " + std::to_string(operation->number) + " said " +
                      std::to_string(code));
+    tell_call(*operation, "cancel ", code);
     if (code != 0 && code != -ENOENT) blame("a cancel returned " + std::to_string(code));
 }
 
@@ -320,30 +329,70 @@ void KindsRun::peer_writes(Connection& connection, size_t length) {
     {
         Lock lock(mutex_);
         if (connection.peer_ended || connection.closing) return;
+        const size_t unread = connection.peer_sent.size() - connection.received;
+        if (ground_.beside && unread + length > kUnreadBytesMax) return;
         for (size_t i = 0; i < length; ++i) {
             bytes[i] = byte_at(7, connection.peer_sent.size() + i);
         }
         // Before it is written: its reader may be faster than this thread.
         connection.peer_sent += bytes;
     }
-    const int64_t written = machine_.kernel().write(connection.theirs, bytes);
+    const int64_t written = ground_.world.write(connection.theirs, bytes);
     Lock lock(mutex_);
     const size_t lost = length - static_cast<size_t>(std::max<int64_t>(written, 0));
     connection.peer_sent.resize(connection.peer_sent.size() - lost);
 }
 
-void KindsRun::peer_reads(Connection& connection, size_t length) {
+int64_t KindsRun::peer_reads(Connection& connection, size_t length) {
     std::string bytes(length, ' ');
-    const int64_t count = uninterrupted(
-        [&] { return machine_.kernel().read(connection.theirs, bytes.data(), length); });
+    const int64_t count =
+        uninterrupted([&] { return ground_.world.read(connection.theirs, bytes.data(), length); });
     if (count > 0) connection.peer_received.append(bytes, 0, static_cast<size_t>(count));
+    return count;
+}
+
+// Machines differ in how much they hold: a part of what is sent would end different sends.
+void KindsRun::peer_drains(Connection& connection) {
+    read_all([&] { return peer_reads(connection, kLargeBytes); },
+             [&] {
+                 // Room comes when the peer has acknowledged, which it may do late.
+                 if (any_waits_to_write(connection) ||
+                     ground_.world.kernel().poll_now(connection.ours, EPOLLOUT) == 0) {
+                     return false;
+                 }
+                 Lock lock(mutex_);
+                 return connection.peer_received.size() >= connection.sent.size();
+             });
+    connection.full = false;
+}
+
+bool KindsRun::any_waits_to_write(const Connection& connection) {
+    Lock lock(mutex_);
+    return std::any_of(operations_.begin(), operations_.end(), [&](const Operation& each) {
+        return each.connection.get() == &connection && each.is_write() && each.waits();
+    });
+}
+
+// Until there is nothing more to come.
+void KindsRun::read_all(absl::FunctionRef<int64_t()> read, absl::FunctionRef<bool()> is_all) {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    for (;;) {
+        // Without a port nothing but the machine goes on.
+        if (!port_ends_ || !ground_.may_be_late) ground_.until_quiet();
+        const int64_t count = read();
+        if (count > 0) continue;
+        if (count != -EAGAIN || !ground_.may_be_late || is_all()) return;
+        if (std::chrono::steady_clock::now() > deadline) return;
+    }
 }
 
 void KindsRun::check_quiet() {
-    machine_.run_until_quiet();
+    ground_.until_quiet();
+    // Bytes may come between the look and the judgement; there the other machine tells.
+    if (ground_.may_be_late) return;
     for (const auto& connection : now_) {
         const auto found = static_cast<uint32_t>(uninterrupted(
-            [&] { return machine_.kernel().poll_now(connection->ours, EPOLLIN | EPOLLOUT); }));
+            [&] { return ground_.world.kernel().poll_now(connection->ours, EPOLLIN | EPOLLOUT); }));
         Lock lock(mutex_);
         for (const Operation& each : operations_) {
             if (each.connection != connection || !each.accepted || each.endings > 0) continue;
@@ -360,89 +409,20 @@ void KindsRun::check_quiet() {
     }
 }
 
-void KindsRun::on_complete(void* context, const Record* record) {
-    auto& operation = *static_cast<Operation*>(context);
-    operation.run->complete(operation, *record);
-}
-
-void KindsRun::complete(Operation& operation, const Record& record) {
-    bool again = false;
-    uint64_t choice = 0;
-    const int64_t now = now_ns();
-    {
-        Lock lock(mutex_);
-        operation.record = record;
-        if (++operation.endings > 1) blame(describe(operation) + " once more");
-        const std::string wrong = judge(operation, record);
-        if (!wrong.empty()) blame(describe(operation) + ": " + wrong);
-        if (operation.time_ns != 0 && record.error == -ETIMEDOUT && now < operation.time_ns) {
-            blame(describe(operation) + " expired early");
-        }
-        again = operation.again && record.error == 0 && !port_ends_ && operation.connection &&
-                !operation.connection->closing;
-        choice = operation.number * 2'654'435'761u;
-    }
-    if (!again || (!operation.is_read() && !operation.is_write())) return;
-    submit(operation.kind, operation.connection, choice);
-}
-
-std::string KindsRun::judge(Operation& operation, const Record& record) {
-    if (record.flags != 0 || record.kind != operation.kind) return "another record";
-    if ((record.error == 0) != (record.result == COMPLETION_PORT_RESULT_OK)) return "odd result";
-    const std::string wrong = judge_bytes(operation, record);
-    if (!wrong.empty()) return wrong;
-    if (record.error != 0) return judge_end(operation, record);
-    ++ended_ok_;
-    if (operation.kind == COMPLETION_PORT_KIND_POST) {
-        const bool next = record.value == ++last_post_ended_;
-        return next ? "" : "posts came out of order";
-    }
-    return "";
-}
-
-std::string KindsRun::judge_bytes(Operation& operation, const Record& record) {
-    if (!operation.is_read() && !operation.is_write()) return "";
-    Connection& connection = *operation.connection;
-    const auto length = static_cast<size_t>(record.value);
-    if (record.value < 0 || length > operation.bytes.size()) return "a value out of range";
-    if (operation.is_write()) {
-        connection.sent.append(operation.bytes, 0, length);
-        const bool whole = length == operation.bytes.size();
-        connection.torn |= length > 0 && !whole;
-        if (record.error == 0 && !whole) return "part of a send is OK";
-    } else if (length > 0) {
-        if (connection.peer_sent.compare(connection.received, length, operation.bytes, 0, length)) {
-            return "bytes that are not the next ones of its peer";
+void KindsRun::read_what_is_left(Connection& connection) {
+    std::string rest(kLargeBytes, ' ');
+    const auto read = [&] {
+        const int64_t count = uninterrupted(
+            [&] { return ground_.world.read(connection.ours, rest.data(), rest.size()); });
+        if (count <= 0) return count;
+        const auto length = static_cast<size_t>(count);
+        if (connection.peer_sent.compare(connection.received, length, rest, 0, length) != 0) {
+            blame("what was left unread is not what comes next");
         }
         connection.received += length;
-    } else if (record.error == 0 && !connection.peer_ended) {
-        return "an end of the stream, though the peer goes on";
-    }
-    return "";
-}
-
-std::string KindsRun::judge_end(const Operation& operation, const Record& record) {
-    const Connection* connection = operation.connection.get();
-    switch (record.error) {
-        case -ECANCELED:
-            if (operation.cancelled || port_ends_) return "";
-            if (connection == nullptr) return "cancelled, though nobody asked";
-            if (record.result == COMPLETION_PORT_RESULT_ERROR) {
-                return connection->torn ? "" : "cut off, though nothing before it was";
-            }
-            return connection->removed ? "" : "abandoned, though nobody ended it";
-        case -ETIMEDOUT:
-            return operation.time_ns != 0 ? "" : "expired without a deadline";
-        case -ENOTCONN:
-            // Of a connection that both have ended.
-            return operation.kind == COMPLETION_PORT_KIND_SHUTDOWN && connection->peer_ended
-                       ? ""
-                       : "a connection that stands is none";
-        case -EPIPE:
-            return connection != nullptr && connection->shut ? "" : "EPIPE without a shutdown";
-        default:
-            return "a failure without cause";
-    }
+        return count;
+    };
+    read_all(read, [&] { return connection.received >= connection.peer_sent.size(); });
 }
 
 void KindsRun::finish() {
@@ -455,13 +435,10 @@ void KindsRun::finish() {
     for (const Operation& each : operations_) {
         if (each.endings != (each.accepted ? 1 : 0)) blame(describe(each) + " at the end");
     }
-    SimulatedKernel& kernel = machine_.kernel();
+    World& world = ground_.world;
     for (const auto& connection : all_) {
-        for (size_t before = SIZE_MAX; before != connection->peer_received.size();) {
-            before = connection->peer_received.size();
-            machine_.run_until_quiet();
-            peer_reads(*connection, 2 * kLargeBytes);
-        }
+        read_all([&] { return peer_reads(*connection, 2 * kLargeBytes); },
+                 [&] { return connection->peer_received.size() >= connection->sent.size(); });
         // A close with bytes unread resets, and what was on its way is gone.
         const bool lossy = connection->closing && connection->is_tcp;
         const bool arrived = lossy ? connection->sent.starts_with(connection->peer_received)
@@ -471,23 +448,12 @@ void KindsRun::finish() {
                   std::to_string(connection->peer_received.size()) + " bytes of " +
                   std::to_string(connection->sent.size()) + ", or other ones");
         }
-        while (!connection->closing) {
-            machine_.run_until_quiet();
-            std::string rest(kLargeBytes, ' ');
-            const int64_t count = uninterrupted(
-                [&] { return kernel.read(connection->ours, rest.data(), rest.size()); });
-            if (count <= 0) break;
-            rest.resize(static_cast<size_t>(count));
-            if (connection->peer_sent.compare(connection->received, rest.size(), rest) != 0) {
-                blame("what was left unread is not what comes next");
-            }
-            connection->received += rest.size();
-        }
+        if (!connection->closing) read_what_is_left(*connection);
         if (!connection->closing && connection->received != connection->peer_sent.size()) {
             blame("bytes of the peer of " + std::to_string(connection->ours) + " are lost");
         }
-        if (!connection->closing) kernel.close(connection->ours);
-        kernel.close(connection->theirs);
+        if (!connection->closing) world.kernel().close(connection->ours);
+        world.kernel().close(connection->theirs);
     }
 }
 

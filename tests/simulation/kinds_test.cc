@@ -32,7 +32,7 @@ KindsResult run(uint64_t seed, const SimulatedChances& chances,
     options.workers = 1 + static_cast<uint32_t>(seed % 2);
     options.engine = engine;
     COMPLETION_PORT_HANDLE port = create_handle(machine.platform(), options);
-    KindsRun run(seed, machine, port);
+    KindsRun run(seed, simulated_ground(machine, port));
     const int actions = kActionsMin + static_cast<int>(seed * 7919 % kActionsMore);
     for (int i = 0; i < actions && run.breach().empty(); ++i) run.act();
     run.finish();

@@ -49,8 +49,27 @@ int bound_socket(int type) {
     return number;
 }
 
-int connect_to(int socket, const struct sockaddr_in& address) {
+// With a name of the kernel's choice.
+int bound_unix_socket() {
+    const int number =
+        must(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), "socket");
+    struct sockaddr address = {};
+    address.sa_family = AF_UNIX;
+    must(::bind(number, &address, sizeof(address.sa_family)), "bind");
+    return number;
+}
+
+int connect_socket(int socket, const struct sockaddr_in& address) {
     return ::connect(socket, reinterpret_cast<const struct sockaddr*>(&address), sizeof(address));
+}
+
+// Linux lets the buffers of others grow. A window holds two segments of loopback at least.
+void bound_buffers_of(int socket) {
+    const int send_bytes = 32 * 1024;
+    const int receive_bytes = 128 * 1024;
+    must(::setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof(send_bytes)), "SO_SNDBUF");
+    must(::setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof(receive_bytes)),
+         "SO_RCVBUF");
 }
 
 bool end_is_on_its_way(int socket) {
@@ -71,7 +90,10 @@ int highest_open_descriptor() {
 
 }  // namespace
 
-LinuxWorld::LinuxWorld() : listener_(bound_socket(SOCK_STREAM)) {
+LinuxWorld::LinuxWorld()
+    : listener_(bound_socket(SOCK_STREAM)),
+      tcp_nobody_(bound_socket(SOCK_STREAM)),
+      unix_nobody_(bound_unix_socket()) {
     must(::listen(listener_.get(), 16), "listen");
     // A pipe whose reader is gone answers EPIPE here, as the simulation does.
     ::signal(SIGPIPE, SIG_IGN);
@@ -88,7 +110,7 @@ platform::Kernel& LinuxWorld::kernel() { return platform::linux_platform().kerne
 
 Ends LinuxWorld::tcp_pair() {
     const int ours = must(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
-    must(connect_to(ours, address_of(listener_.get())), "connect");
+    must(connect_socket(ours, address_of(listener_.get())), "connect");
     struct sockaddr_in peer = {};
     // The connection is complete on loopback when connect has returned, but may not be queued yet.
     int theirs = -1;
@@ -102,6 +124,7 @@ Ends LinuxWorld::tcp_pair() {
     for (const int end : {ours, theirs}) {
         must(::setsockopt(end, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), "TCP_NODELAY");
         must(::fcntl(end, F_SETFL, O_NONBLOCK), "O_NONBLOCK");
+        if (bounded_) bound_buffers_of(end);
     }
     return {ours, theirs};
 }
@@ -115,8 +138,8 @@ Ends LinuxWorld::unix_pair() {
 Ends LinuxWorld::datagram_pair() {
     const int ours = bound_socket(SOCK_DGRAM);
     const int theirs = bound_socket(SOCK_DGRAM);
-    must(connect_to(ours, address_of(theirs)), "connect");
-    must(connect_to(theirs, address_of(ours)), "connect");
+    must(connect_socket(ours, address_of(theirs)), "connect");
+    must(connect_socket(theirs, address_of(ours)), "connect");
     return {ours, theirs};
 }
 
@@ -132,8 +155,32 @@ int LinuxWorld::regular_file() { return must(::memfd_create("file", MFD_CLOEXEC)
 
 int LinuxWorld::duplicate(int descriptor) { return or_errno(::fcntl(descriptor, F_DUPFD, 0)); }
 
+int LinuxWorld::listener(bool is_tcp, int backlog) {
+    const int number = is_tcp ? bound_socket(SOCK_STREAM) : bound_unix_socket();
+    must(::listen(number, backlog), "listen");
+    return number;
+}
+
+int LinuxWorld::fresh_socket(bool is_tcp) {
+    return must(::socket(is_tcp ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
+                "socket");
+}
+
+int LinuxWorld::connect_to(int descriptor, bool is_tcp, int listener) {
+    const Descriptor& nobody = is_tcp ? tcp_nobody_ : unix_nobody_;
+    struct sockaddr_storage storage = {};
+    auto* const address = reinterpret_cast<struct sockaddr*>(&storage);
+    socklen_t length = sizeof(storage);
+    must(::getsockname(listener == kNobody ? nobody.get() : listener, address, &length), "address");
+    return or_errno(::connect(descriptor, address, length));
+}
+
 int64_t LinuxWorld::read(int descriptor, char* buffer, size_t length) {
-    return or_errno<int64_t>(::read(descriptor, buffer, length));
+    const int64_t count = or_errno<int64_t>(::read(descriptor, buffer, length));
+    const int now = 1;
+    // An acknowledgement that waits for company holds the sender up.
+    if (bounded_) ::setsockopt(descriptor, IPPROTO_TCP, TCP_QUICKACK, &now, sizeof(now));
+    return count;
 }
 
 int64_t LinuxWorld::write(int descriptor, std::string_view bytes) {

@@ -33,6 +33,12 @@ SimulatedChances chances_of(uint64_t seed) {
     return chances;
 }
 
+KindsGround simulated_ground(SimulatedMachine& machine, COMPLETION_PORT_HANDLE port) {
+    return {machine.kernel(), port, [&machine] { machine.run_until_quiet(); },
+            [&machine](int64_t by_ns) { machine.advance(by_ns); },
+            [&machine] { return machine.platform().clock.now_ns(); }};
+}
+
 RunResult run_simulated(const std::vector<Action>& sequence, const SimulatedSettings& settings,
                         uint32_t engine) {
     RunResult result;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/simulation/kinds_run.h"
 #include "tests/simulation/sequence.h"
 #include "tests/support/simulated_machine.h"
 
@@ -23,6 +24,7 @@ SimulatedChances chances_of(uint64_t seed);
 
 RunResult run_simulated(const std::vector<Action>& sequence, const SimulatedSettings& settings,
                         uint32_t engine = COMPLETION_PORT_ENGINE_EPOLL);
+KindsGround simulated_ground(SimulatedMachine& machine, COMPLETION_PORT_HANDLE port);
 
 // What a failing test prints.
 std::string story(uint64_t seed, const std::vector<Action>& sequence, const RunResult& result);

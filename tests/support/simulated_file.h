@@ -17,6 +17,7 @@ namespace cport::test {
 
 class SimulatedEpoll;
 class SimulatedFile;
+class SimulatedListener;
 
 // One registration. Linux names it by the open file and the number, so that it outlives the number.
 struct SimulatedWatch {
@@ -57,6 +58,10 @@ class SimulatedFile : public std::enable_shared_from_this<SimulatedFile> {
     virtual int64_t send(std::string_view) { return -ENOTSOCK; }
     // `how` as for shutdown(2).
     virtual int shutdown(int) { return -ENOTSOCK; }
+    virtual int accept_end(std::shared_ptr<SimulatedFile>&) { return -EINVAL; }
+    // To whom listens; to nobody if that is gone.
+    virtual int connect_to(const std::weak_ptr<SimulatedListener>&) { return -EINVAL; }
+    virtual int take_error() { return 0; }
     virtual int send_urgent(char) { return -EOPNOTSUPP; }
     // The next close resets the connection.
     virtual void make_close_reset() {}

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "tests/support/simulated_epoll.h"
+#include "tests/support/simulated_listener.h"
 #include "tests/support/simulated_others.h"
 #include "tests/support/simulated_tcp.h"
 #include "tests/support/simulated_unix.h"
@@ -227,7 +228,9 @@ int SimulatedKernel::poll_now(int descriptor, uint32_t events) {
 
 int64_t SimulatedKernel::receive(int descriptor, void* buffer, size_t length, int flags) {
     return call_on(descriptor, [&](SimulatedFile& file) {
-        return file.receive(static_cast<char*>(buffer), length, flags);
+        const int64_t count = file.receive(static_cast<char*>(buffer), length, flags);
+        return count > 1 && perturbation_.happens(&SimulatedChances::bytes_lost) ? count - 1
+                                                                                 : count;
     });
 }
 
@@ -237,7 +240,10 @@ int64_t SimulatedKernel::send(int descriptor, const void* buffer, size_t length)
             perturbation_.happens(&SimulatedChances::interrupted)) {
             return -EINTR;
         }
-        return file.send(view(buffer, length));
+        const int64_t count = file.send(view(buffer, length));
+        const bool wrong =
+            count == -EPIPE && perturbation_.happens(&SimulatedChances::errnos_wrong);
+        return wrong ? -ECONNRESET : count;
     });
 }
 
@@ -275,6 +281,62 @@ int64_t SimulatedKernel::read_now(int descriptor, const struct iovec* parts, int
 
 int64_t SimulatedKernel::write_now(int descriptor, const struct iovec* parts, int count) {
     return write(descriptor, gather(parts, static_cast<size_t>(count)));
+}
+
+int SimulatedKernel::take_socket_error(int descriptor) {
+    return call_on(descriptor, [](SimulatedFile& file) { return file.take_error(); });
+}
+
+int SimulatedKernel::accept(int listener, struct sockaddr*, uint32_t*, int) {
+    return call_on(listener, [this](SimulatedFile& file) {
+        File end;
+        const int error = file.accept_end(end);
+        return error != 0 ? error : install(std::move(end));
+    });
+}
+
+int SimulatedKernel::connect(int descriptor, const struct sockaddr* address,
+                             uint32_t address_length) {
+    return call_on(descriptor, [&](SimulatedFile& file) {
+        const auto found = listeners_.find(std::string(view(address, address_length)));
+        return file.connect_to(found == listeners_.end() ? std::weak_ptr<SimulatedListener>()
+                                                         : found->second);
+    });
+}
+
+int SimulatedKernel::listener(bool is_tcp, const std::string& name, int backlog) {
+    return call([&](SimulatedSchedule::Lock&) {
+        auto made = std::make_shared<SimulatedListener>(perturbation_, is_tcp, backlog);
+        listeners_[name] = made;
+        return install(std::move(made));
+    });
+}
+
+int SimulatedKernel::listener(bool is_tcp, int backlog) {
+    return call([&](SimulatedSchedule::Lock&) {
+        return install(std::make_shared<SimulatedListener>(perturbation_, is_tcp, backlog));
+    });
+}
+
+int SimulatedKernel::connect_to(int descriptor, bool, int listener) {
+    return call_on(descriptor, [&](SimulatedFile& file) {
+        const auto found = descriptors_.find(listener);
+        if (found == descriptors_.end()) return file.connect_to({});
+        return file.connect_to(std::dynamic_pointer_cast<SimulatedListener>(found->second));
+    });
+}
+
+int SimulatedKernel::fresh_socket(bool is_tcp) {
+    return call([&](SimulatedSchedule::Lock&) {
+        if (is_tcp) {
+            auto socket = std::make_shared<SimulatedTcp>(perturbation_);
+            socket->make_fresh();
+            return install(std::move(socket));
+        }
+        auto socket = std::make_shared<SimulatedUnix>(perturbation_);
+        socket->make_fresh();
+        return install(std::move(socket));
+    });
 }
 
 int SimulatedKernel::futex_wait(const uint32_t* word, uint32_t expected) {

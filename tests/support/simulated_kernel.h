@@ -45,6 +45,11 @@ class SimulatedKernel final : public platform::Kernel, public World {
     int64_t send_message(int descriptor, const struct msghdr* message, int flags) override;
     int64_t read_now(int descriptor, const struct iovec* parts, int count) override;
     int64_t write_now(int descriptor, const struct iovec* parts, int count) override;
+    int take_socket_error(int descriptor) override;
+    // Tells no addresses.
+    int accept(int listener, struct sockaddr* address, uint32_t* address_length,
+               int flags) override;
+    int connect(int descriptor, const struct sockaddr* address, uint32_t address_length) override;
     int futex_wait(const uint32_t* word, uint32_t expected) override;
     int futex_wait_until(const uint32_t* word, uint32_t expected, int64_t deadline_ns) override;
     int futex_wake_one(const uint32_t* word) override;
@@ -58,11 +63,17 @@ class SimulatedKernel final : public platform::Kernel, public World {
     int eventfd() override { return eventfd_create(); }
     int regular_file() override;
     int duplicate(int descriptor) override;
+    int listener(bool is_tcp, int backlog) override;
+    int fresh_socket(bool is_tcp) override;
+    int connect_to(int descriptor, bool is_tcp, int listener) override;
     int64_t read(int descriptor, char* buffer, size_t length) override;
     int64_t write(int descriptor, std::string_view bytes) override;
     int shutdown(int descriptor, int how) override;
     int send_urgent(int descriptor, char byte) override;
     int close_with_reset(int descriptor) override;
+
+    // Connects to this name reach it; names are the bytes of addresses.
+    int listener(bool is_tcp, const std::string& name, int backlog);
 
     size_t open_descriptors();
 
@@ -99,7 +110,8 @@ class SimulatedKernel final : public platform::Kernel, public World {
     SimulatedPerturbation& perturbation_;
     const int first_descriptor_;
     std::map<int, File> descriptors_;
-    std::map<SimulatedFile*, int> held_;    // how often, by rings
+    std::map<SimulatedFile*, int> held_;  // how often, by rings
+    std::map<std::string, std::weak_ptr<SimulatedListener>> listeners_;
     std::list<FutexWaiter> futex_waiters_;  // those that wait longest first
 };
 

@@ -18,19 +18,23 @@ struct SimulatedChances {
     uint32_t sends_refused = 0;  // EAGAIN, though there is room; an edge follows
     uint32_t interrupted = 0;    // EINTR
     uint32_t waits_empty = 0;    // epoll_wait and futex_wait return early
-    uint32_t edges_late = 0;     // an edge comes after its bytes can be read
-    uint32_t edges_spurious = 0;     // an edge without cause (reported only if readiness holds)
-    uint32_t edges_reordered = 0;    // the ready list in another order
-    uint32_t requests_refused = 0;   // a ring has no room
-    uint32_t results_late = 0;       // a ring's request is tried, or its result told, later
-    uint32_t results_reordered = 0;  // those of different requests
-    uint32_t cancels_missed = 0;     // a ring's cancel comes between two tries, and finds nothing
-    uint32_t polls_ended = 0;        // a ring's poll ends with what it reports
+    uint32_t connections_aborted = 0;  // an accept is told of one that was given up
+    uint32_t edges_late = 0;           // an edge comes after its bytes can be read
+    uint32_t edges_spurious = 0;       // an edge without cause (reported only if readiness holds)
+    uint32_t edges_reordered = 0;      // the ready list in another order
+    uint32_t requests_refused = 0;     // a ring has no room
+    uint32_t results_late = 0;         // a ring's request is tried, or its result told, later
+    uint32_t results_reordered = 0;    // those of different requests
+    uint32_t cancels_missed = 0;       // a ring's cancel comes between two tries, and finds nothing
+    uint32_t polls_ended = 0;          // a ring's poll ends with what it reports
     // Wrong for any machine.
     uint32_t edges_lost = 0;
     uint32_t receives_doubled = 0;
     uint32_t results_lost = 0;
     uint32_t results_doubled = 0;
+    uint32_t bytes_lost = 0;  // the last one of a receive
+    uint32_t connections_lost = 0;
+    uint32_t errnos_wrong = 0;  // ECONNRESET instead of EPIPE
 };
 
 class SimulatedPerturbation {

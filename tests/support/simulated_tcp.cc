@@ -29,6 +29,8 @@ size_t SimulatedTcp::room() const {
 bool SimulatedTcp::writable() const { return room() >= (kSendBytesMax - room()) / 2; }
 
 uint32_t SimulatedTcp::poll() {
+    if (stage_ == Stage::kFresh) return EPOLLOUT | EPOLLWRNORM | EPOLLHUP;
+    if (stage_ == Stage::kConnecting) return 0;
     uint32_t found = 0;
     if (closed_ || (receive_shut_ && send_shut_)) found |= EPOLLHUP;
     if (receive_shut_) found |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
@@ -48,6 +50,7 @@ int SimulatedTcp::take_error() { return -std::exchange(error_, 0); }
 
 int64_t SimulatedTcp::receive(char* buffer, size_t length, int flags) {
     if (perturbation().happens(&SimulatedChances::interrupted)) return -EINTR;
+    if (stage_ == Stage::kFresh) return -ENOTCONN;
     size_t copied = 0;
     while (copied < length && !unread_.empty()) {
         if (urgent_ == size_t{0}) {
@@ -80,6 +83,8 @@ int64_t SimulatedTcp::receive(char* buffer, size_t length, int flags) {
 }
 
 int64_t SimulatedTcp::send(std::string_view bytes) {
+    if (stage_ == Stage::kFresh) return -EPIPE;
+    if (stage_ == Stage::kConnecting) return -EAGAIN;
     if (error_ != 0) return take_error();
     if (send_shut_ || closed_) return -EPIPE;
     if (peer_ == nullptr) {
@@ -222,6 +227,8 @@ void SimulatedTcp::reset() {
 
 void SimulatedTcp::close() {
     SimulatedTcp* peer = std::exchange(peer_, nullptr);
+    // What knocks late knocks no more.
+    if (stage_ == Stage::kConnecting) closed_ = true;
     if (peer == nullptr) return;
     const bool bytes_unread = !unread_.empty() || in_flight_bytes_ > 0;
     if (!closed_ && (bytes_unread || close_resets_)) {

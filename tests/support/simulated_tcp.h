@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -30,6 +31,10 @@ class SimulatedTcp final : public SimulatedFile {
     int64_t receive(char* buffer, size_t length, int flags) override;
     int64_t send(std::string_view bytes) override;
     int shutdown(int how) override;
+    int connect_to(const std::weak_ptr<SimulatedListener>& listener) override;
+    int take_error() override;
+    // It is not connected yet.
+    void make_fresh() { stage_ = Stage::kFresh; }
     int send_urgent(char byte) override;
     void make_close_reset() override { close_resets_ = true; }
 
@@ -48,12 +53,18 @@ class SimulatedTcp final : public SimulatedFile {
     void take_urgent();
     void finish_if_both_ended();
     void reset();
-    int take_error();
+    // A connection asked for reaches the listener.
+    void knock(const std::weak_ptr<SimulatedListener>& listener);
+    void knock_later(const std::weak_ptr<SimulatedListener>& listener);
     size_t room() const;
     bool writable() const;
     // The peer's buffer of this end's bytes got room.
     void space_freed();
 
+    // kTold: a connect has said so.
+    enum class Stage : uint8_t { kFresh, kConnecting, kFailed, kConnected, kTold };
+
+    Stage stage_ = Stage::kTold;
     SimulatedTcp* peer_ = nullptr;
     std::deque<Segment> in_flight_;  // towards this end
     size_t in_flight_bytes_ = 0;

@@ -24,7 +24,7 @@ int SimulatedUnix::unread_bytes() const {
 uint32_t SimulatedUnix::poll() {
     uint32_t found = 0;
     if (error_ != 0) found |= EPOLLERR;
-    if (receive_shut_ && send_shut_) found |= EPOLLHUP;
+    if (fresh_ || (receive_shut_ && send_shut_)) found |= EPOLLHUP;
     if (receive_shut_) found |= EPOLLRDHUP | EPOLLIN | EPOLLRDNORM;
     if (!messages_.empty()) found |= EPOLLIN | EPOLLRDNORM;
     if (writable()) found |= EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;
@@ -41,6 +41,7 @@ void SimulatedUnix::read_to_its_end(size_t message_bytes) {
 
 int64_t SimulatedUnix::receive(char* buffer, size_t length, int) {
     if (perturbation().happens(&SimulatedChances::interrupted)) return -EINTR;
+    if (fresh_) return -EINVAL;
     size_t copied = 0;
     while (copied < length && !messages_.empty()) {
         if (copied > 0 && perturbation().happens(&SimulatedChances::reads_short)) break;
@@ -62,6 +63,7 @@ int64_t SimulatedUnix::receive(char* buffer, size_t length, int) {
 }
 
 int64_t SimulatedUnix::send(std::string_view bytes) {
+    if (fresh_) return -ENOTCONN;
     if (send_shut_ || peer_ == nullptr || peer_->receive_shut_) return -EPIPE;
     if (error_ != 0) return take_error();
     if (sent_unread_ >= kSendBytesMax) return -EAGAIN;

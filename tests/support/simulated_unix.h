@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
 
 #include "tests/support/simulated_file.h"
@@ -28,12 +29,16 @@ class SimulatedUnix final : public SimulatedFile {
     int64_t receive(char* buffer, size_t length, int flags) override;
     int64_t send(std::string_view bytes) override;
     int shutdown(int how) override;
+    int connect_to(const std::weak_ptr<SimulatedListener>& listener) override;
+    int take_error() override;
+    // It is not connected yet.
+    void make_fresh() { fresh_ = true; }
 
  private:
     bool writable() const { return 4 * sent_unread_ <= kSendBytesMax; }
     void read_to_its_end(size_t message_bytes);
-    int take_error();
 
+    bool fresh_ = false;
     SimulatedUnix* peer_ = nullptr;
     std::deque<std::string> messages_;
     size_t first_offset_ = 0;  // what was read of the first message

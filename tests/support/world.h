@@ -35,6 +35,13 @@ class World {
     // The same open file under one more number.
     virtual int duplicate(int descriptor) = 0;
 
+    // A stream socket on loopback that listens, and one that is not connected.
+    virtual int listener(bool is_tcp, int backlog) = 0;
+    virtual int fresh_socket(bool is_tcp) = 0;
+    // To where `listener` listens; kNobody: where nobody does.
+    static constexpr int kNobody = -1;
+    virtual int connect_to(int descriptor, bool is_tcp, int listener) = 0;
+
     virtual int64_t read(int descriptor, char* buffer, size_t length) = 0;
     virtual int64_t write(int descriptor, std::string_view bytes) = 0;
     virtual int shutdown(int descriptor, int how) = 0;
