@@ -3,6 +3,8 @@
 
 #include <cstddef>
 
+#include "platform/memory.h"
+
 namespace cport::platform {
 
 class Numa {
@@ -25,9 +27,11 @@ struct MemoryHome {
     Numa* numa = nullptr;  // nullptr: a machine without
     int node = Numa::kAnyNode;
 
-    // For memory that nobody has touched.
+    // For memory that nobody has touched. Pages of the heap stay as they are: what was said of them
+    // would outlive the block.
     void claim(void* memory, size_t size) const {
-        if (numa != nullptr && node != Numa::kAnyNode) numa->prefer(memory, size, node);
+        if (numa == nullptr || node == Numa::kAnyNode || size < Memory::kOwnPages_bytes) return;
+        numa->prefer(memory, size, node);
     }
 };
 

@@ -78,8 +78,9 @@ typedef struct COMPLETION_PORT_OPTIONS_TAG {
      * most. */
     uint32_t operations_max;
     /* Descriptor numbers that the port keeps state for, at most COMPLETION_PORT_SOCKETS_MAX; 0: the
-     * most. A number counts from the first call that used it, for as long as the port lives: its
-     * worker stays what it is. One more is refused with -ENOSPC. */
+     * most. A number counts from the first call that used it, even one that was refused for another
+     * reason, for as long as the port lives: its worker stays what it is. One more is refused with
+     * -ENOSPC. */
     uint32_t sockets_max;
     ON_COMPLETION_PORT_ENDED on_ended; /* may be NULL */
     void* on_ended_context;

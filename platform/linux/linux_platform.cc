@@ -20,7 +20,7 @@ namespace cport::platform {
 namespace {
 
 // Larger blocks come from mmap: zero-filled, and untouched pages of them cost nothing.
-constexpr size_t kMapThreshold = 64 * 1024;
+constexpr size_t kMapThreshold = Memory::kOwnPages_bytes;
 
 constexpr int kSynchronousFaults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
 

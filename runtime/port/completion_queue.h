@@ -71,6 +71,7 @@ class CompletionQueue {
     // Where `driver` is given, it sleeps only while that is not 0, and says -EAGAIN otherwise.
     int wait(COMPLETION_PORT_COMPLETION* completions, uint32_t completions_max, int64_t deadline_ns,
              const std::atomic<uint32_t>* driver = nullptr) ABSL_LOCKS_EXCLUDED(mutex_);
+    bool limits_waiters() const { return places_.limited(); }
     // This thread processes no records any more. 0, or -ENOENT: it holds no place.
     int leave() ABSL_LOCKS_EXCLUDED(mutex_);
 

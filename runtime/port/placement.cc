@@ -1,28 +1,31 @@
 #include "runtime/port/placement.h"
 
+#include <cerrno>
+
 namespace cport {
 
-bool Placement::try_reserve() {
-    uint32_t sockets = sockets_.load(std::memory_order_relaxed);
-    while (!limited() || sockets < sockets_max_) {
-        if (sockets_.compare_exchange_weak(sockets, sockets + 1, std::memory_order_relaxed)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool Placement::reserve() {
-    const bool reserved = try_reserve();
-    if (!reserved) refused_.fetch_add(1, std::memory_order_relaxed);
-    return reserved;
-}
-
-bool Placement::assign(Socket& socket, uint32_t worker) {
+Socket* Placement::adopt(int descriptor, uint32_t worker, int& error) {
+    Socket* socket = table_.find_or_create(descriptor, error);
+    if (socket == nullptr) return nullptr;
     uint8_t none = 0;
     // Nothing is published by it; the number alone is agreed on.
-    return socket.owner.compare_exchange_strong(none, static_cast<uint8_t>(worker + 1),
-                                                std::memory_order_relaxed);
+    if (socket->owner.compare_exchange_strong(none, static_cast<uint8_t>(worker + 1),
+                                              std::memory_order_relaxed)) {
+        sockets_.fetch_add(1, std::memory_order_relaxed);
+    }
+    return socket;
+}
+
+Socket* Placement::assign(int descriptor, uint32_t worker, int& error) {
+    if (sockets_max_ == 0) return adopt(descriptor, worker, error);
+    MutexLock lock(adoption_);
+    Socket* socket = table_.find(descriptor);
+    if (socket != nullptr && socket->owner.load(std::memory_order_relaxed) != 0) return socket;
+    if (sockets() < sockets_max_) return adopt(descriptor, worker, error);
+    // Before the table grows.
+    refused_.fetch_add(1, std::memory_order_relaxed);
+    error = -ENOSPC;
+    return nullptr;
 }
 
 uint32_t Placement::least_loaded() {
@@ -43,10 +46,8 @@ void Placement::assign_by_load(int descriptor) {
     if (workers_ == 1) return;
     Socket* socket = table_.find(descriptor);
     if (socket == nullptr || socket->owner.load(std::memory_order_relaxed) == 0) {
-        if (!try_reserve()) return;
         int error = 0;
-        socket = table_.find_or_create(descriptor, error);
-        if (socket == nullptr || !assign(*socket, least_loaded())) give_back();
+        socket = assign(descriptor, least_loaded(), error);
         if (socket == nullptr) return;
     }
     // From now on, not from its first add: all of a round's connections come before any of theirs.

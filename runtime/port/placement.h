@@ -7,13 +7,14 @@
 #include <cstdint>
 
 #include "completionport/options.h"
+#include "runtime/mutex.h"
 #include "runtime/operation/socket.h"
 #include "runtime/port/descriptor_table.h"
 
 namespace cport {
 
-// Any thread, without a lock. The counts are exact, but what follows from them may be late by what
-// other threads do meanwhile.
+// Any thread; without a lock, but for a number's first use where there is a limit. A count may be late
+// by what other threads do meanwhile.
 class Placement {
  public:
     // sockets_max: the most descriptors that belong to workers; 0: no limit.
@@ -22,16 +23,15 @@ class Placement {
     Placement(const Placement&) = delete;
     Placement& operator=(const Placement&) = delete;
 
-    // Room for one more descriptor: before the table grows for it. False: the limit is reached.
-    bool reserve();
-    void give_back() { sockets_.fetch_sub(1, std::memory_order_relaxed); }
-    bool limited() const { return sockets_max_ != 0; }
     uint32_t sockets() const { return sockets_.load(std::memory_order_relaxed); }
     uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
 
-    // The socket, for which there is room, is the worker's, from 0. False: another was faster.
-    static bool assign(Socket& socket, uint32_t worker);
-    bool assign_in_turn(Socket& socket) { return assign(socket, next_of(next_owner_)); }
+    // A number that belongs to none: to this worker, from 0, unless another was faster. nullptr
+    // with -ENOSPC (the limit is reached) or -ENOMEM.
+    Socket* assign(int descriptor, uint32_t worker, int& error) ABSL_LOCKS_EXCLUDED(adoption_);
+    Socket* assign_in_turn(int descriptor, int& error) {
+        return assign(descriptor, next_of(next_owner_), error);
+    }
     // A connection that has just been accepted: to the worker with the fewest descriptors, unless
     // its number has one. Where there is no room or memory to note it, its first add decides.
     void assign_by_load(int descriptor);
@@ -49,11 +49,12 @@ class Placement {
         return workers_ == 1 ? 0 : turn.fetch_add(1, std::memory_order_relaxed) % workers_;
     }
     uint32_t least_loaded();
-    bool try_reserve();
+    Socket* adopt(int descriptor, uint32_t worker, int& error);
 
     DescriptorTable& table_;
     const uint32_t workers_;
     const uint32_t sockets_max_;
+    Mutex adoption_;  // where there is a limit: who counts and who looks take turns
     std::atomic<uint32_t> sockets_ = 0;
     std::atomic<uint64_t> refused_ = 0;
     std::atomic<uint32_t> next_owner_ = 0;

@@ -222,23 +222,16 @@ int Port::accept_add(Socket& socket, bool needs_socket, bool foreign, uint32_t& 
 }
 
 Socket* Port::first_use(int descriptor, int& error) {
-    // A number that names nothing must not make the table grow.
+    // A number that names nothing belongs to nobody.
     uint64_t word = 0;
-    const bool known = table_.find(descriptor) != nullptr;
-    error = known && !placement_.limited() ? 0 : learn_kind(descriptor, word);
+    error = learn_kind(descriptor, word);
     return error != 0 ? nullptr : adopt(descriptor, error);
 }
 
 Socket* Port::adopt(int descriptor, int& error) {
-    // First, so that at the limit the table does not grow.
-    if (!placement_.reserve()) {
-        error = -ENOSPC;
-        return nullptr;
-    }
-    Socket* socket = table_.find_or_create(descriptor, error);
-    const bool adopted = socket != nullptr && choose_owner(*socket);
-    if (!adopted) placement_.give_back();
-    return socket;
+    if (!is_inside_callback()) return placement_.assign_in_turn(descriptor, error);
+    return placement_.assign(descriptor, static_cast<uint32_t>(Worker::current() - workers_),
+                             error);
 }
 
 Operation* Port::take_mail_slot(Worker& worker, int& error) {
@@ -252,20 +245,11 @@ Operation* Port::take_mail_slot(Worker& worker, int& error) {
 }
 
 Worker& Port::worker_for_caller() {
-    Worker* current = Worker::current();
-    if (current != nullptr && current->port == this) return *current;
+    if (is_inside_callback()) return *Worker::current();
     if (worker_count_ == 1) return workers_[0];
     // Any number that differs between threads and stays within one.
     const auto thread = static_cast<uint64_t>(pthread_self()) >> 12;
     return workers_[(thread * 0x9e3779b97f4a7c15u >> 32) % worker_count_];
-}
-
-bool Port::choose_owner(Socket& socket) {
-    Worker* current = Worker::current();
-    if (current != nullptr && current->port == this) {
-        return Placement::assign(socket, static_cast<uint32_t>(current - workers_));
-    }
-    return placement_.assign_in_turn(socket);
 }
 
 int Port::add(const AddRequest& request) {

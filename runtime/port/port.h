@@ -107,6 +107,11 @@ class Port {
     bool is_current(const Worker& worker) const {
         return Worker::current() == &worker || single_threaded_;
     }
+    // In one of this port's callbacks the port stays, whatever references there are.
+    bool is_inside_callback() const {
+        const Worker* current = Worker::current();
+        return current != nullptr && current->port == this;
+    }
     // The worker for what is bound to none: this thread's own, or always the same one for a thread.
     Worker& worker_for_caller();
     // The record of a number that has no owner yet; nullptr with the reason in `error`, and the
@@ -115,8 +120,6 @@ class Port {
     Socket* adopt(int descriptor, int& error);
     // A record that has its owner.
     Socket* find_or_create(int descriptor, Worker*& owner, int& error);
-    // False: another thread was first.
-    bool choose_owner(Socket& socket);
     // For what goes to the owner: of another thread with its room in the mailbox.
     static Operation* take_slot(Worker& worker, bool as_owner, int& error) {
         return as_owner ? worker.slab().take_as_owner(error) : take_mail_slot(worker, error);

@@ -11,6 +11,8 @@ namespace {
 
 // How long a thread looks away while another one, which has promised nothing, may do its work.
 constexpr int64_t kLookAway_ns = 1'000'000;
+// How often a loop shall look whether a place is free, where nothing tells it.
+constexpr int64_t kLookForPlace_ns = 1'000'000;
 
 }  // namespace
 
@@ -50,8 +52,11 @@ int Port::wait(COMPLETION_PORT_COMPLETION* completions, uint32_t completions_max
 
 int Port::leave_waiters() {
     if (forked()) return -EPERM;
-    // Who is woken may give back the caller's reference.
-    inc_ref();
+    if (!results_.limits_waiters()) return -ENOENT;
+    // Who is woken may give back the caller's reference. In a callback of the port it may be gone
+    // already, and the port stays.
+    const bool inside = is_inside_callback();
+    if (!inside) inc_ref();
     const int error = results_.leave();
     // A driver waits for mail. Only drivers queue records, so one that queues another now looks
     // itself.
@@ -59,7 +64,7 @@ int Port::leave_waiters() {
         !place_notice_.posted.exchange(true, std::memory_order_acq_rel)) {
         workers_[0].post(place_notice_);
     }
-    dec_ref();
+    if (!inside) dec_ref();
     return error;
 }
 
@@ -86,6 +91,8 @@ int Port::drive(COMPLETION_PORT_COMPLETION* completions, uint32_t completions_ma
                 int64_t deadline_ns) {
     int count = -ETIMEDOUT;
     bool waits_for_place = false;
+    // Who drives holds no place, in the callbacks of the first step neither.
+    (void)results_.leave();
     {
         Worker::Turn turn(workers_[0]);
         for (bool looked = false;; looked = true) {
@@ -145,14 +152,21 @@ int Port::descriptor() const {
 int64_t Port::next_timeout_ns() {
     if (forked()) return -EPERM;
     if (!caller_driven_) return -ENOTSUP;
-    inc_ref();
+    const bool inside = is_inside_callback();
+    if (!inside) inc_ref();
     int64_t longest_ns = 0;
-    const bool has_records = !results_.seems_empty() && results_.has_place_for_caller();
-    if (!has_records && try_drive()) {
-        if (!driven_to_the_end_) longest_ns = workers_[0].longest_sleep_ns();
+    const bool has_records = !results_.seems_empty();
+    const bool takes_records = has_records && results_.has_place_for_caller();
+    if (!takes_records && try_drive()) {
+        if (!driven_to_the_end_) {
+            longest_ns = workers_[0].longest_sleep_ns();
+        } else if (has_records) {
+            // Nothing tells of a free place any more.
+            longest_ns = kLookForPlace_ns;
+        }
         stop_driving();
     }
-    dec_ref();
+    if (!inside) dec_ref();
     return longest_ns < 0 ? INT64_MAX : longest_ns;
 }
 

@@ -6,11 +6,14 @@
 #include <completionport/timers.h>
 #include <fcntl.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <deque>
+#include <latch>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -34,7 +37,8 @@ class LimitsTest : public ::testing::TestWithParam<EngineUnderTest> {
         ASSERT_NE(port_, nullptr);
     }
     void TearDown() override {
-        completion_port_dec_ref(std::exchange(port_, nullptr));
+        // A callback that runs yet may read it.
+        completion_port_dec_ref(port_);
         log_.expect_each_ended_once();
         recorder_.expect_each_add_ended_once();
     }
@@ -65,6 +69,10 @@ class LimitsTest : public ::testing::TestWithParam<EngineUnderTest> {
         all.size = sizeof(all);
         EXPECT_EQ(completion_port_stats(port_, &all), 0);
         return all;
+    }
+    int remove_async_unheard(int socket) {
+        return completion_port_remove_async(
+            port_, socket, [](void*, SOCKET_HANDLE) {}, nullptr);
     }
     int remove_async(int socket) {
         return completion_port_remove_async(
@@ -144,6 +152,45 @@ TEST_P(LimitsTest, ANumberThatNamesNothingDoesNotCount) {
     // The page of records is there now.
     EXPECT_EQ(recorder_.operation("..").add(port_, EPOLLIN, number), -EBADF);
     EXPECT_EQ(recorder_.operation("..").add(port_, EPOLLIN, -1), -EBADF);
+    EXPECT_EQ(stats().sockets, 1u);
+}
+
+// Spec: CP-OPT-11
+TEST_P(LimitsTest, ANumberThatManyThreadsUseFirstCountsOnce) {
+    for (int round = 0; round < 200; ++round) {
+        open(1, 0);
+        Pair& only = pairs_.emplace_back(unix_pair());
+        std::array<int, 4> results{};
+        {
+            std::latch begin(results.size());
+            std::vector<std::jthread> threads;
+            for (int& result : results) {
+                threads.emplace_back([&] {
+                    begin.arrive_and_wait();
+                    result = remove_async_unheard(only.ours.get());
+                });
+            }
+        }
+        for (const int result : results) {
+            ASSERT_TRUE(result == 0 || result == -EALREADY) << result << " in round " << round;
+        }
+        EXPECT_EQ(stats().sockets, 1u);
+        EXPECT_EQ(stats().sockets_refused, 0u);
+        completion_port_dec_ref(std::exchange(port_, nullptr));
+        pairs_.pop_back();
+    }
+}
+
+// Spec: CP-STATS-6
+TEST_P(LimitsTest, WithoutALimitOnlyWhatNamesSomethingCounts) {
+    open(0, 0);
+    Pair& first = pair();
+    Pair& gone = pair();
+    const int number = gone.ours.get();
+    gone.ours = Descriptor(-1);
+    ASSERT_EQ(receive(first).submit(port_), 0);
+    // The page of records is there: it does not stand for the number.
+    EXPECT_EQ(recorder_.operation("..").add(port_, EPOLLIN, number), -EBADF);
     EXPECT_EQ(stats().sockets, 1u);
 }
 

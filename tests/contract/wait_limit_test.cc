@@ -286,6 +286,33 @@ TEST_P(WaitLimitTest, InsideACallbackAWaitIsRefusedAndALeaveIsNot) {
 }
 
 // Spec: CP-PLACE-6
+TEST_P(WaitLimitTest, ALeaveInTheLastCallbacks) {
+    for (const uint32_t running_max : {0u, 1u}) {
+        open(running_max);
+        struct Last {
+            COMPLETION_PORT_HANDLE port;
+            int leave_result = 0;
+        } last{port_};
+        const auto on_ended = [](void* context, const COMPLETION_PORT_COMPLETION*) {
+            auto& its = *static_cast<Last*>(context);
+            its.leave_result = completion_port_wait_leave(its.port);
+        };
+        Pair pair = unix_pair();
+        COMPLETION_PORT_POLL_OPERATION poll{};
+        poll.common.size = sizeof(poll);
+        poll.common.kind = COMPLETION_PORT_KIND_POLL;
+        poll.common.descriptor = pair.ours.get();
+        poll.common.on_complete = on_ended;
+        poll.common.context = &last;
+        poll.events = EPOLLIN;
+        ASSERT_EQ(completion_port_submit(port_, &poll.common, nullptr, nullptr), 0);
+        // The last reference has gone when the callback runs.
+        completion_port_dec_ref(std::exchange(port_, nullptr));
+        EXPECT_EQ(last.leave_result, -ENOENT);
+    }
+}
+
+// Spec: CP-PLACE-6
 TEST_P(WaitLimitTest, WhatALeaveRefuses) {
     open(2);
     EXPECT_EQ(completion_port_wait_leave(nullptr), -EINVAL);
@@ -402,6 +429,45 @@ TEST_P(DrivenLimitTest, WhoDrivesWithoutAPlaceGoesOnWithCallbacks) {
     EXPECT_FALSE(driver.has_returned());
     EXPECT_EQ(leave(), 0);
     EXPECT_EQ(driver.key(), 1u);
+}
+
+// Spec: CP-PLACE-2, CP-PLACE-10
+TEST_P(DrivenLimitTest, WhoComesBackToDriveHoldsNoPlaceInItsFirstCallbacks) {
+    open(1);
+    post(0);
+    ASSERT_EQ(wait(), 1);
+    struct Seen {
+        COMPLETION_PORT_HANDLE port;
+        uint64_t running = 1;
+        int leave_result = 0;
+    } seen{port_};
+    const auto look = [](void* context, const COMPLETION_PORT_COMPLETION*) {
+        auto& its = *static_cast<Seen*>(context);
+        COMPLETION_PORT_STATS all{};
+        all.size = sizeof(all);
+        completion_port_stats(its.port, &all);
+        its.running = all.waiters_running;
+        its.leave_result = completion_port_wait_leave(its.port);
+    };
+    ASSERT_EQ(completion_port_post(port_, 0, 0, look, &seen), 0);
+    EXPECT_EQ(wait(0), -ETIMEDOUT);
+    EXPECT_EQ(seen.running, 0u);
+    EXPECT_EQ(seen.leave_result, -ENOENT);
+}
+
+// Spec: CP-PLACE-10
+TEST_P(DrivenLimitTest, AfterTheEndALoopWithoutAPlaceIsNotToldToSpin) {
+    open(1);
+    Waiter& holder = running();
+    post(1);
+    EXPECT_EQ(completion_port_shutdown(port_), 0);
+    EXPECT_EQ(wait(0), -ETIMEDOUT);
+    EXPECT_GT(completion_port_next_timeout(port_), 0);
+    EXPECT_EQ(holder.leave(), 0);
+    EXPECT_EQ(completion_port_next_timeout(port_), 0);
+    EXPECT_EQ(wait(0), 1);
+    EXPECT_EQ(leave(), 0);
+    EXPECT_EQ(wait(0), -ESHUTDOWN);
 }
 
 // Spec: CP-PLACE-10

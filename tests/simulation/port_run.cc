@@ -359,6 +359,9 @@ void PortRun::close_early(const Action& action) {
     const Kind kind = slots_[action.slot].now->kind;
     // Its own end is the second that is opened.
     if (kind == Kind::kPipeWriter) return;
+    // Else an edge that was fetched before may try an add on the new descriptor, and leave it there.
+    const bool waits_for_edges = action.choice % 2 == 0;
+    if (waits_for_edges) ground_.until_quiet();
     {
         Lock lock(mutex_);
         Slot& slot = slots_[action.slot];
@@ -372,7 +375,7 @@ void PortRun::close_early(const Action& action) {
         for (CallbackContext& context : adds_) {
             Add& add = context.add;
             if (add.slot != action.slot || !add.accepted || add.done()) continue;
-            add.left_over |= add.tried;
+            add.left_over |= add.tried && waits_for_edges;
             slot.overtakes = true;
         }
         slot.now->reset = true;

@@ -180,6 +180,14 @@ TEST_F(NumaOnMocks, APoolLiesWhereItsPortsWorkersDo) {
     }
 }
 
+// Spec: CP-NUMA-6
+TEST_F(NumaOnMocks, PagesOfTheHeapStayAsTheyAre) {
+    alignas(4096) std::byte block[8192];
+    const platform::MemoryHome home{&numa_, 1};
+    EXPECT_CALL(numa_, prefer(_, _, _)).Times(0);
+    home.claim(block, sizeof(block));
+}
+
 // Spec: CP-NUMA-5
 TEST_F(NumaOnMocks, AMachineWithoutIsNodeZero) {
     machine_.numa = nullptr;

@@ -19,6 +19,8 @@ constexpr uint32_t kThreadsMax = 256;
 constexpr uint32_t kConnectionsMax = 1'000'000;
 constexpr uint32_t kDepthMax = 65'536;
 constexpr uint64_t kMessageBytesMax = 16 * 1024 * 1024;
+constexpr uint64_t kBuffersMinBytes = 16 * 1024;
+constexpr uint64_t kBuffersMaxBytes = uint64_t{16} * 1024 * 1024 * 1024;
 constexpr int64_t kNsPerSecond = 1'000'000'000;
 
 constexpr const char* kUrlHelp = "tcp://HOST:PORT";
@@ -104,6 +106,14 @@ uint32_t parse_engine(const std::string& text) {
     throw UsageError(fmt::format("'{}' is not accepted: give auto, epoll or io_uring", text));
 }
 
+uint64_t parse_buffer_bytes(const std::string& text) {
+    const uint64_t bytes = parse_size_bytes(text);
+    if (bytes < kBuffersMinBytes || bytes > kBuffersMaxBytes) {
+        throw UsageError(fmt::format("'{}' is not accepted: give 16KiB to 16GiB", text));
+    }
+    return bytes;
+}
+
 CLI::App* add_serve(CLI::App* app, ServeOptions* options) {
     CLI::App* serve = app->add_subcommand("serve", "Send back to every peer what it sends");
     serve
@@ -144,7 +154,7 @@ CLI::App* add_serve(CLI::App* app, ServeOptions* options) {
     add_parsed(serve, "--buffers",
                "Memory for received bytes that wait to be sent, of each thread; beyond it a "
                "connection gets 4 KiB. Default 64MiB",
-               &options->buffer_bytes_max, parse_size_bytes)
+               &options->buffer_bytes_max, parse_buffer_bytes)
         ->type_name("SIZE");
     serve->footer(kServeExamples);
     return serve;

@@ -1,3 +1,4 @@
+#include <csignal>
 #include <cstdio>
 #include <exception>
 
@@ -6,6 +7,8 @@
 
 int main(int argument_count, char** arguments) {
     using namespace cport::programs;
+    // A reader of our output that goes away is told of by write; nobody else pays for it.
+    std::signal(SIGPIPE, SIG_IGN);
     try {
         return run_command_line(argument_count, arguments);
     } catch (const UsageError& error) {

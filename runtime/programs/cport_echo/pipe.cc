@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 #include <semaphore>
 #include <string>
 #include <thread>
@@ -13,6 +12,7 @@
 #include "runtime/programs/common/errors.h"
 #include "runtime/programs/common/network_address.h"
 #include "runtime/programs/common/port.h"
+#include "runtime/programs/common/signals.h"
 #include "runtime/programs/cport_echo/commands.h"
 #include "runtime/services/echo/operation.h"
 
@@ -53,67 +53,86 @@ class Direction {
     int64_t outcome_ = 0;
 };
 
+// What one direction has done.
+struct Outcome {
+    uint64_t bytes = 0;
+    std::string error;
+};
+
 // Writes what returns to standard output, on a thread of its own: a slow reader of ours must not
 // stop the port's worker.
-std::string receive_all(COMPLETION_PORT_HANDLE port, int socket) {
+Outcome receive_all(COMPLETION_PORT_HANDLE port, int socket) {
+    Outcome outcome;
     Direction<COMPLETION_PORT_RECEIVE_OPERATION> direction(port, socket,
                                                            COMPLETION_PORT_KIND_RECEIVE);
     std::vector<char> buffer(kChunkBytes);
     for (;;) {
         const int64_t received = direction.transfer(buffer.data(), kChunkBytes);
-        if (received <= 0) {
-            return received == 0
-                       ? ""
-                       : fmt::format("cannot receive: {}", error_text(static_cast<int>(-received)));
+        if (received < 0) {
+            outcome.error =
+                fmt::format("cannot receive: {}", error_text(static_cast<int>(-received)));
         }
+        if (received <= 0) return outcome;
+        outcome.bytes += static_cast<uint64_t>(received);
         for (int64_t written = 0; written < received;) {
             const ssize_t bytes = write(STDOUT_FILENO, buffer.data() + written,
                                         static_cast<size_t>(received - written));
             if (bytes < 0 && errno != EINTR) {
-                return fmt::format("cannot write standard output: {}", error_text(errno));
+                outcome.error = fmt::format("cannot write standard output: {}", error_text(errno));
+                return outcome;
             }
             written += bytes < 0 ? 0 : bytes;
         }
     }
 }
 
-std::string send_all(COMPLETION_PORT_HANDLE port, int socket) {
+// Until the end of standard input, or of what returns.
+Outcome send_all(COMPLETION_PORT_HANDLE port, int socket, const Wakeup& ended) {
+    Outcome outcome;
     Direction<COMPLETION_PORT_SEND_OPERATION> direction(port, socket, COMPLETION_PORT_KIND_SEND);
     std::vector<char> buffer(kChunkBytes);
     for (;;) {
+        wait_readable(STDIN_FILENO, ended.descriptor(), -1);
+        if (ended.take()) return outcome;
         const ssize_t bytes = read(STDIN_FILENO, buffer.data(), buffer.size());
-        if (bytes == 0) return "";
+        if (bytes == 0) return outcome;
         if (bytes < 0) {
-            if (errno == EINTR) continue;
-            return fmt::format("cannot read standard input: {}", error_text(errno));
+            if (errno == EINTR || errno == EAGAIN) continue;
+            outcome.error = fmt::format("cannot read standard input: {}", error_text(errno));
+            return outcome;
         }
         const int64_t sent = direction.transfer(buffer.data(), static_cast<uint32_t>(bytes));
-        if (sent < 0) return fmt::format("cannot send: {}", error_text(static_cast<int>(-sent)));
+        if (sent < 0) {
+            outcome.error = fmt::format("cannot send: {}", error_text(static_cast<int>(-sent)));
+            return outcome;
+        }
+        outcome.bytes += static_cast<uint64_t>(sent);
     }
 }
 
 }  // namespace
 
 int run_pipe(const PipeOptions& options) {
-    // A reader that goes away is told of by write, as an error with a line.
-    std::signal(SIGPIPE, SIG_IGN);
     const Connected connected = connect_to(options.connect);
     const int socket = connected.socket.get();
     const Port port;
-    std::string receive_error;
+    const Wakeup ended;
+    Outcome received;
     std::thread receiver([&] {
-        receive_error = receive_all(port.get(), socket);
-        if (!receive_error.empty()) {
-            // Ends a send that waits for a peer which we no longer read.
-            shutdown(socket, SHUT_RDWR);
-        }
+        received = receive_all(port.get(), socket);
+        // Ends a send that waits for a peer which we no longer read.
+        if (!received.error.empty()) shutdown(socket, SHUT_RDWR);
+        ended.signal();
     });
-    const std::string send_error = send_all(port.get(), socket);
-    shutdown(socket, send_error.empty() ? SHUT_WR : SHUT_RDWR);
+    const Outcome sent = send_all(port.get(), socket, ended);
+    shutdown(socket, sent.error.empty() ? SHUT_WR : SHUT_RDWR);
     receiver.join();
     completion_port_remove(port.get(), socket);
-    if (!receive_error.empty() || !send_error.empty()) {
-        throw OperatingError(receive_error.empty() ? send_error : receive_error);
+    if (!received.error.empty()) throw OperatingError(received.error);
+    if (!sent.error.empty()) throw OperatingError(sent.error);
+    if (received.bytes != sent.bytes) {
+        throw OperatingError(
+            fmt::format("the server ended after {} of {} bytes", received.bytes, sent.bytes));
     }
     return 0;
 }

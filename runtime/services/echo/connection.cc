@@ -1,5 +1,8 @@
 #include "runtime/services/echo/connection.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -43,34 +46,49 @@ void Connection::on_received(const Completion& completion) {
         const auto bytes = static_cast<uint32_t>(completion.value);
         shard_.count().bytes_received.add(bytes);
         receive_bytes_ = std::clamp(2 * bytes, receive_bytes_ / 2, kBufferBytesMax);
-        send(completion.buffer, bytes);
+        buffer_ = completion.buffer;
+        unsent_ = static_cast<char*>(buffer_);
+        unsent_bytes_ = bytes;
+        send();
     }
 }
 
-void Connection::send(void* buffer, uint32_t bytes) {
+void Connection::send() {
     auto send = operation_of<COMPLETION_PORT_SEND_OPERATION, &Connection::on_sent>(
         COMPLETION_PORT_KIND_SEND, socket_.get(), *this);
     send.common.deadline_ns = shard_.idle_deadline_ns();
-    send.buffer = buffer;
-    send.length = bytes;
+    send.buffer = unsent_;
+    send.length = unsent_bytes_;
+    if (send.common.deadline_ns != 0) unread_bytes_ = unread_bytes();
     Completion completed;
     const int status = shard_.submit_inline(send.common, &completed);
-    if (status == 1) sent(buffer, bytes, 0);
-    if (status < 0) sent(buffer, 0, status);
+    if (status == 1) sent(unsent_bytes_, 0);
+    if (status < 0) sent(0, status);
 }
 
-void Connection::on_sent(const Completion& completion) {
-    sent(completion.buffer, completion.value, completion.error);
-}
+void Connection::on_sent(const Completion& completion) { sent(completion.value, completion.error); }
 
-void Connection::sent(void* buffer, int64_t bytes, int error) {
-    completion_port_buffer_release(pool_, buffer);
-    if (bytes > 0) shard_.count().bytes_sent.add(static_cast<uint64_t>(bytes));
+void Connection::sent(int64_t bytes, int error) {
+    bytes = std::max<int64_t>(bytes, 0);
+    shard_.count().bytes_sent.add(static_cast<uint64_t>(bytes));
+    unsent_ += bytes;
+    unsent_bytes_ -= static_cast<uint32_t>(bytes);
+    // A slow peer is not an idle one. The kernel asks for more only when much of its queue is free.
+    if (error == -ETIMEDOUT && unread_bytes() < unread_bytes_ + bytes) {
+        send();
+        return;
+    }
+    completion_port_buffer_release(pool_, buffer_);
     if (error == 0) {
         receive(shard_.buffers());
     } else {
         fail(error);
     }
+}
+
+int64_t Connection::unread_bytes() const {
+    int bytes = 0;
+    return ioctl(socket_.get(), SIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
 void Connection::fail(int error) {

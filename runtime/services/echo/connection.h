@@ -31,9 +31,11 @@ class Connection {
  private:
     void receive(COMPLETION_PORT_BUFFER_POOL_HANDLE pool);
     void on_received(const Completion& completion);
-    void send(void* buffer, uint32_t bytes);
+    void send();
     void on_sent(const Completion& completion);
-    void sent(void* buffer, int64_t bytes, int error);
+    void sent(int64_t bytes, int error);
+    // What the peer has not acknowledged.
+    int64_t unread_bytes() const;
     void fail(int error);
     void close(Counter& reason);
 
@@ -41,6 +43,10 @@ class Connection {
     Descriptor socket_;
     uint32_t receive_bytes_ = 0;                         // what the next buffer shall hold
     COMPLETION_PORT_BUFFER_POOL_HANDLE pool_ = nullptr;  // that the last receive drew from
+    void* buffer_ = nullptr;                             // of that pool, while its bytes are sent
+    char* unsent_ = nullptr;
+    uint32_t unsent_bytes_ = 0;
+    int64_t unread_bytes_ = 0;  // in the kernel when the send began, where there is a time for it
     std::list<Connection>::iterator self_;
 };
 

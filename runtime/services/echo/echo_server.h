@@ -30,9 +30,9 @@ typedef struct ECHO_SERVER_OPTIONS_TAG {
     uint32_t port_count;                 /* 1 to 1024 */
     uint32_t connections_max;            /* default 10,000; more are accepted and closed at once */
     uint32_t backlog;                    /* default 4096 */
-    uint32_t idle_timeout_s;       /* a receive or a send that takes longer ends it; 0: never */
-    uint64_t buffer_bytes_max;     /* of each port; default 64 MiB */
-    ON_ECHO_SERVER_ENDED on_ended; /* may be NULL */
+    uint32_t idle_timeout_s;             /* without progress; 0: never */
+    uint64_t buffer_bytes_max;           /* of each port; default 64 MiB */
+    ON_ECHO_SERVER_ENDED on_ended;       /* may be NULL */
     void* on_ended_context;
 } ECHO_SERVER_OPTIONS;
 
@@ -60,7 +60,8 @@ MOCKABLE_FUNCTION(, int, echo_server_listen, ECHO_SERVER_HANDLE, server, const s
                   address, socklen_t, address_length, struct sockaddr_storage*, bound);
 
 /* Begins to accept. Waits until each port's worker has taken its part: not from a callback.
- * Errors: -EINVAL, -EALREADY, and those of completion_port_submit. After an error only destroy is
+ * Errors: -EINVAL, -EALREADY, -ECANCELED (it was stopped meanwhile), and those of
+ * completion_port_submit. After an error only destroy is
  * left. */
 MOCKABLE_FUNCTION(, int, echo_server_start, ECHO_SERVER_HANDLE, server);
 

@@ -13,6 +13,8 @@ namespace cport::echo {
 namespace {
 
 constexpr uint64_t kRetryNs = 100'000'000;
+// What Linux queues at most, unless it was told otherwise; those that come while we look are new.
+constexpr int kQueuedMax = 4096;
 
 }  // namespace
 
@@ -76,7 +78,7 @@ void Listener::stop() {
     if (!socket_.valid()) return;
     shard_.end_operations(socket_.get());
     if (timer_ != 0) shard_.cancel(timer_);
-    while (shard_.phase() == Phase::kStopping) {
+    for (int i = 0; i < kQueuedMax && shard_.phase() == Phase::kStopping; ++i) {
         Descriptor connection(
             accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
         if (!connection.valid()) break;

@@ -107,6 +107,7 @@ void Shard::on_command(const Completion& completion) {
 }
 
 int Shard::start_listeners() {
+    if (seen_ != Phase::kRunning) return -ECANCELED;
     for (Listener& listener : listeners_) {
         const int status = listener.start();
         if (status != 0) return status;

@@ -161,5 +161,39 @@ TEST(EchoBounds, AnIdleConnectionIsClosed) {
     EXPECT_NE(server.stop().find("2 idle"), std::string::npos);
 }
 
+// Sends what the peer takes meanwhile. Whether all of the bytes came.
+bool receive_while_sending(const Peer& peer, size_t count, const std::string& bytes) {
+    std::string received(65536, ' ');
+    while (count > 0) {
+        pollfd polled{peer.descriptor(), POLLIN | POLLOUT, 0};
+        poll(&polled, 1, -1);
+        if ((polled.revents & POLLOUT) != 0) {
+            [[maybe_unused]] const ssize_t sent =
+                send(peer.descriptor(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        }
+        if ((polled.revents & POLLIN) == 0) continue;
+        const ssize_t got = recv(peer.descriptor(), received.data(),
+                                 std::min(received.size(), count), MSG_DONTWAIT);
+        if (got <= 0) return false;
+        count -= static_cast<size_t>(got);
+    }
+    return true;
+}
+
+// Spec: ECHO-BOUND-5
+TEST(EchoBounds, ASlowReaderThatReadsOnIsNotIdle) {
+    // Its idle connections tell when a second has passed.
+    EchoServerProcess clock({"--idle-timeout", "1s"});
+    EchoServerProcess server({"--idle-timeout", "3s"});
+    const Peer slow(server.url());
+    const int small = 65536;
+    setsockopt(slow.descriptor(), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    const std::string bytes = random_bytes(1024 * 1024, 4);
+    for (int second = 0; second < 8; ++second) {
+        ASSERT_TRUE(receive_while_sending(slow, 256 * 1024, bytes)) << "second " << second;
+        EXPECT_EQ(Peer(clock.url()).receive_all(), "");
+    }
+}
+
 }  // namespace
 }  // namespace cport::testing

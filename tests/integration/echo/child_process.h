@@ -25,6 +25,8 @@ class ChildProcess {
     std::string read_error_line() { return read_line(error_.get()); }
     std::string read_output() { return read_all(output_.get()); }
     std::string read_error() { return read_all(error_.get()); }
+    // Nobody reads its standard output any more.
+    void close_output() { output_.reset(); }
     void signal(int number) const;
     // Waits for the end. The exit status, or -signal.
     int wait();

@@ -68,6 +68,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadUsage{{"serve", "--threads", "1.5"}, "whole number"},
         BadUsage{{"serve", "--threads", "many"}, "whole number"},
         BadUsage{{"serve", "--max-connections", "-1"}, "whole number"},
+        BadUsage{{"serve", "--buffers", "0"}, "16KiB to 16GiB"},
+        BadUsage{{"serve", "--buffers", "17GiB"}, "16KiB to 16GiB"},
         BadUsage{{"serve", "--drain", "5"}, "10s"}, BadUsage{{"serve", "--drain", "s"}, "10s"},
         BadUsage{{"serve", "--drain", "-5s"}, "10s"}, BadUsage{{"load"}, "--connect"},
         BadUsage{{"load", "--connect", kUrl, "--size", "0"}, "16MiB"},

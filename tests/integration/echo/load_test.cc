@@ -195,5 +195,36 @@ TEST(EchoPipe, ReturnsStandardInput) {
     std::fclose(file);
 }
 
+// Spec: ECHO-PIPE-1
+TEST(EchoPipe, BytesThatDoNotReturnAreAFailure) {
+    const Listening refuses = listen_on_loopback();
+    std::FILE* file = std::tmpfile();
+    ASSERT_NE(file, nullptr);
+    ASSERT_EQ(std::fwrite("hello", 1, 5, file), 5u);
+    std::rewind(file);
+    ChildProcess pipe(echo_command({"pipe", "--connect", refuses.url}), fileno(file));
+    {
+        const echo::Descriptor connection(accept(refuses.socket.get(), nullptr, nullptr));
+        std::array<char, 16> bytes{};
+        while (read(connection.get(), bytes.data(), bytes.size()) > 0) {
+        }
+    }
+    EXPECT_EQ(pipe.wait(), 1);
+    EXPECT_NE(pipe.read_error().find("ended after 0 of 5 bytes"), std::string::npos);
+    std::fclose(file);
+}
+
+// Spec: ECHO-PIPE-1
+TEST(EchoPipe, EndsWithTheServerThoughItsInputGoesOn) {
+    const Listening ends = listen_on_loopback();
+    std::array<int, 2> input{};
+    ASSERT_EQ(pipe2(input.data(), O_CLOEXEC), 0);
+    const echo::Descriptor reads(input[0]);
+    const echo::Descriptor stays_open(input[1]);
+    ChildProcess pipe(echo_command({"pipe", "--connect", ends.url}), reads.get());
+    { const echo::Descriptor connection(accept(ends.socket.get(), nullptr, nullptr)); }
+    EXPECT_EQ(pipe.wait(), 0) << pipe.read_error();
+}
+
 }  // namespace
 }  // namespace cport::testing

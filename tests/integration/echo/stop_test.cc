@@ -111,5 +111,19 @@ TEST(EchoStopNow, Usr1PrintsTheCounts) {
     EXPECT_EQ(line.rfind("running: 1 connections accepted, 1 open", 0), 0U) << line;
 }
 
+// Spec: ECHO-STOP-4
+TEST(EchoStopNow, WithoutAReaderOfItsOutputItGoesOn) {
+    EchoServerProcess server;
+    const Peer peer(server.url());
+    server.process().close_output();
+    server.process().signal(SIGUSR1);
+    // Taken by the main thread before TERM is, and the end prints too.
+    EXPECT_TRUE(peer.ping());
+    server.process().signal(SIGTERM);
+    peer.half_close();
+    EXPECT_EQ(peer.receive_all(), "");
+    EXPECT_EQ(server.process().wait(), 0);
+}
+
 }  // namespace
 }  // namespace cport::testing
