@@ -1,5 +1,5 @@
-// Which worker a descriptor belongs to that belongs to none yet, how many each one has, and how many
-// there may be.
+// Which worker a descriptor belongs to that belongs to none yet, how many each one has, and how
+// many there may be.
 #pragma once
 
 #include <array>
@@ -13,8 +13,8 @@
 
 namespace cport {
 
-// Any thread; without a lock, but for a number's first use where there is a limit. A count may be late
-// by what other threads do meanwhile.
+// Any thread; without a lock, but for a number's first use where there is a limit. A count may be
+// late by what other threads do meanwhile.
 class Placement {
  public:
     // sockets_max: the most descriptors that belong to workers; 0: no limit.

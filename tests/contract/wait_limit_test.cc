@@ -1,134 +1,20 @@
 // The limit of threads that process records: who holds a place, who waits for one, and who gets it.
-#include <completionport/options.h>
-#include <completionport/stats.h>
 #include <errno.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
-#include <deque>
 #include <set>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "tests/contract/operations_fixture.h"
-#include "tests/contract/process_facts.h"
 #include "tests/contract/timing.h"
+#include "tests/contract/wait_limit_fixture.h"
 
 namespace cport::test {
 namespace {
 
-constexpr int64_t kForever_ns = -1;
-// Of the port that its callers drive.
-constexpr size_t kNoWorkers = 0;
-
-COMPLETION_PORT_HANDLE create_limited(const EngineUnderTest& engine, uint32_t running_max) {
-    COMPLETION_PORT_OPTIONS options{};
-    options.size = sizeof(options);
-    options.engine = engine.engine;
-    options.workers = static_cast<uint32_t>(engine.workers);
-    if (engine.workers == kNoWorkers) options.flags = COMPLETION_PORT_OPTION_CALLER_DRIVEN;
-    options.waiters_running_max = running_max;
-    return completion_port_create_with_options(&options);
-}
-
-int wait_one(COMPLETION_PORT_HANDLE port, int64_t timeout_ns, uint64_t* key = nullptr) {
-    COMPLETION_PORT_COMPLETION record{};
-    const int count = completion_port_wait(port, &record, 1, timeout_ns);
-    if (count == 1 && key != nullptr) *key = record.key;
-    return count;
-}
-
-// A thread that waits once, and keeps what it gets until it is told to go on. It ends with leave.
-class Waiter {
- public:
-    Waiter(COMPLETION_PORT_HANDLE port, int64_t timeout_ns)
-        : thread_([this, port, timeout_ns] {
-              thread_id_.store(::gettid());
-              result_.store(wait_one(port, timeout_ns, &key_));
-              returned_.open();
-              goes_on_.wait();
-              leave_result_ = completion_port_wait_leave(port);
-          }) {}
-    Waiter(const Waiter&) = delete;
-    Waiter& operator=(const Waiter&) = delete;
-    ~Waiter() { leave(); }
-
-    bool has_returned() { return returned_.is_open(); }
-    void wait_until_asleep() {
-        wait_until([this] { return thread_id_.load() != 0 && is_asleep(thread_id_.load()); });
-    }
-    int result() {
-        returned_.wait();
-        return result_.load();
-    }
-    uint64_t key() {
-        returned_.wait();
-        return key_;
-    }
-    // What its leave said.
-    int leave() {
-        goes_on_.open();
-        if (thread_.joinable()) thread_.join();
-        return leave_result_;
-    }
-
- private:
-    std::atomic<pid_t> thread_id_{0};
-    std::atomic<int> result_{0};
-    uint64_t key_ = 0;
-    int leave_result_ = 1;
-    Gate returned_;
-    Gate goes_on_;
-    std::thread thread_;
-};
-
-class WaitLimitTest : public ::testing::TestWithParam<EngineUnderTest> {
- protected:
-    void open(uint32_t running_max) {
-        port_ = create_limited(GetParam(), running_max);
-        ASSERT_NE(port_, nullptr);
-    }
-    void TearDown() override {
-        // Those that sleep hear of the end.
-        if (port_ != nullptr) completion_port_shutdown(port_);
-        for (Waiter& waiter : waiters_) waiter.leave();
-        completion_port_dec_ref(std::exchange(port_, nullptr));
-    }
-
-    void post(uint64_t key) { ASSERT_EQ(completion_port_post(port_, key, 0, nullptr, nullptr), 0); }
-    int wait(int64_t timeout_ns = kForever_ns) { return wait_one(port_, timeout_ns); }
-    int leave() { return completion_port_wait_leave(port_); }
-    // A thread that sleeps inside its wait.
-    Waiter& asleep() {
-        Waiter& waiter = waiters_.emplace_back(port_, kForever_ns);
-        waiter.wait_until_asleep();
-        return waiter;
-    }
-    // A thread that holds a place.
-    Waiter& running() {
-        Waiter& waiter = waiters_.emplace_back(port_, kForever_ns);
-        post(0);
-        EXPECT_EQ(waiter.result(), 1);
-        return waiter;
-    }
-    COMPLETION_PORT_STATS stats() {
-        COMPLETION_PORT_STATS all{};
-        all.size = sizeof(all);
-        EXPECT_EQ(completion_port_stats(port_, &all), 0);
-        return all;
-    }
-    size_t returned() {
-        size_t count = 0;
-        for (Waiter& waiter : waiters_) count += waiter.has_returned() ? 1 : 0;
-        return count;
-    }
-
-    COMPLETION_PORT_HANDLE port_ = nullptr;
-    std::deque<Waiter> waiters_;
-};
 CPORT_ON_EVERY_ENGINE(WaitLimitTest);
 INSTANTIATE_TEST_SUITE_P(Driven, WaitLimitTest,
                          ::testing::Values(EngineUnderTest{"caller_driven", nullptr, kNoWorkers,
@@ -400,97 +286,6 @@ TEST_P(WaitLimitTest, WithoutALimitAnyNumberRuns) {
     for (int i = 0; i < 4; ++i) running();
     EXPECT_EQ(stats().waiters_running, 0u);
     for (Waiter& waiter : waiters_) EXPECT_EQ(waiter.leave(), -ENOENT);
-}
-
-class DrivenLimitTest : public WaitLimitTest {};
-INSTANTIATE_TEST_SUITE_P(Driven, DrivenLimitTest,
-                         ::testing::Values(EngineUnderTest{"caller_driven", nullptr, kNoWorkers,
-                                                           COMPLETION_PORT_ENGINE_EPOLL}),
-                         engine_name);
-
-// Spec: CP-PLACE-10
-TEST_P(DrivenLimitTest, WhoDrivesWithoutAPlaceGoesOnWithCallbacks) {
-    open(1);
-    post(0);
-    ASSERT_EQ(wait(), 1);
-    Waiter& driver = asleep();
-    post(1);
-    std::atomic<pid_t> callbacks_thread{0};
-    const auto on_post = [](void* context, const COMPLETION_PORT_COMPLETION*) {
-        auto& thread = *static_cast<std::atomic<pid_t>*>(context);
-        thread.store(::gettid());
-        thread.notify_all();
-    };
-    ASSERT_EQ(completion_port_post(port_, 0, 0, on_post, &callbacks_thread), 0);
-    callbacks_thread.wait(0);
-    EXPECT_NE(callbacks_thread.load(), ::gettid());
-    // It sleeps in the kernel beside the record, and must hear of the leave.
-    driver.wait_until_asleep();
-    EXPECT_FALSE(driver.has_returned());
-    EXPECT_EQ(leave(), 0);
-    EXPECT_EQ(driver.key(), 1u);
-}
-
-// Spec: CP-PLACE-2, CP-PLACE-10
-TEST_P(DrivenLimitTest, WhoComesBackToDriveHoldsNoPlaceInItsFirstCallbacks) {
-    open(1);
-    post(0);
-    ASSERT_EQ(wait(), 1);
-    struct Seen {
-        COMPLETION_PORT_HANDLE port;
-        uint64_t running = 1;
-        int leave_result = 0;
-    } seen{port_};
-    const auto look = [](void* context, const COMPLETION_PORT_COMPLETION*) {
-        auto& its = *static_cast<Seen*>(context);
-        COMPLETION_PORT_STATS all{};
-        all.size = sizeof(all);
-        completion_port_stats(its.port, &all);
-        its.running = all.waiters_running;
-        its.leave_result = completion_port_wait_leave(its.port);
-    };
-    ASSERT_EQ(completion_port_post(port_, 0, 0, look, &seen), 0);
-    EXPECT_EQ(wait(0), -ETIMEDOUT);
-    EXPECT_EQ(seen.running, 0u);
-    EXPECT_EQ(seen.leave_result, -ENOENT);
-}
-
-// Spec: CP-PLACE-10
-TEST_P(DrivenLimitTest, AfterTheEndALoopWithoutAPlaceIsNotToldToSpin) {
-    open(1);
-    Waiter& holder = running();
-    post(1);
-    EXPECT_EQ(completion_port_shutdown(port_), 0);
-    EXPECT_EQ(wait(0), -ETIMEDOUT);
-    EXPECT_GT(completion_port_next_timeout(port_), 0);
-    EXPECT_EQ(holder.leave(), 0);
-    EXPECT_EQ(completion_port_next_timeout(port_), 0);
-    EXPECT_EQ(wait(0), 1);
-    EXPECT_EQ(leave(), 0);
-    EXPECT_EQ(wait(0), -ESHUTDOWN);
-}
-
-// Spec: CP-PLACE-10
-TEST_P(DrivenLimitTest, ALeaveMakesThePortsDescriptorReadable) {
-    open(1);
-    Waiter& holder = running();
-    post(1);
-    EXPECT_EQ(wait(0), -ETIMEDOUT);
-    const int64_t timeout_ns = completion_port_next_timeout(port_);
-    EXPECT_GT(timeout_ns, 0) << "there is nothing that this thread could take";
-    pollfd loop{completion_port_fd(port_), POLLIN, 0};
-    EXPECT_EQ(::poll(&loop, 1, 0), 0);
-    EXPECT_EQ(holder.leave(), 0);
-    EXPECT_EQ(::poll(&loop, 1, -1), 1);
-    EXPECT_EQ(wait(0), 1);
-    // Its own place is no hindrance.
-    post(2);
-    EXPECT_EQ(wait(0), 1);
-    post(3);
-    post(4);
-    EXPECT_EQ(wait(0), 1);
-    EXPECT_EQ(completion_port_next_timeout(port_), 0);
-    EXPECT_EQ(leave(), 0);
 }
 
 // Spec: CP-PLACE-12

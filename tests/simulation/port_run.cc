@@ -359,7 +359,7 @@ void PortRun::close_early(const Action& action) {
     const Kind kind = slots_[action.slot].now->kind;
     // Its own end is the second that is opened.
     if (kind == Kind::kPipeWriter) return;
-    // Else an edge that was fetched before may try an add on the new descriptor, and leave it there.
+    // Else an edge that was fetched before may try an add on the new one, and leave it there.
     const bool waits_for_edges = action.choice % 2 == 0;
     if (waits_for_edges) ground_.until_quiet();
     {
