@@ -28,7 +28,8 @@ namespace {
 
 class PortReader {
  public:
-    explicit PortReader(ReadySockets& ready) : readers_(kReadySockets), kick_(Transport::kUnix, 1) {
+    PortReader(ReadySockets& ready, Port::Kind kind)
+        : readers_(kReadySockets), kick_(Transport::kUnix, 1), kind_(kind), port_(kind) {
         for (std::size_t i = 0; i < kReadySockets; ++i) {
             readers_[i] = {this, &ready.sockets()[i]};
         }
@@ -38,6 +39,9 @@ class PortReader {
     std::uint64_t run_batch() {
         units_ = kUnitsPerBatch;
         port_.add(EPOLLOUT, kick_.near(0), on_kick, this);
+        while (kind_ == Port::Kind::kDriven && units_ != 0) {
+            port_.drive();
+        }
         done_.wait();
         return end_ns_ - start_ns_;
     }
@@ -89,12 +93,13 @@ class PortReader {
     std::uint64_t units_ = 0;
     std::uint64_t start_ns_ = 0;
     std::uint64_t end_ns_ = 0;
+    const Port::Kind kind_;
     Port port_;
 };
 
-void run_port(benchmark::State& state, Transport transport) {
+void run_port(benchmark::State& state, Transport transport, Port::Kind kind) {
     ReadySockets ready(transport);
-    PortReader reader(ready);
+    PortReader reader(ready, kind);
     time_batches(state, ready, [&reader] { return reader.run_batch(); });
 }
 
@@ -139,8 +144,18 @@ void run_epoll(benchmark::State& state, Transport transport, bool oneshot) {
     close(epoll);
 }
 
-BENCHMARK_CAPTURE(run_port, unix, Transport::kUnix)->Name("ready_unix/port")->UseManualTime();
-BENCHMARK_CAPTURE(run_port, tcp, Transport::kTcp)->Name("ready_tcp/port")->UseManualTime();
+BENCHMARK_CAPTURE(run_port, unix, Transport::kUnix, Port::Kind::kWorker)
+    ->Name("ready_unix/port")
+    ->UseManualTime();
+BENCHMARK_CAPTURE(run_port, tcp, Transport::kTcp, Port::Kind::kWorker)
+    ->Name("ready_tcp/port")
+    ->UseManualTime();
+BENCHMARK_CAPTURE(run_port, unix_driven, Transport::kUnix, Port::Kind::kDriven)
+    ->Name("ready_unix/port_driven")
+    ->UseManualTime();
+BENCHMARK_CAPTURE(run_port, tcp_driven, Transport::kTcp, Port::Kind::kDriven)
+    ->Name("ready_tcp/port_driven")
+    ->UseManualTime();
 BENCHMARK_CAPTURE(run_epoll, unix, Transport::kUnix, false)
     ->Name("ready_unix/epoll_level")
     ->UseManualTime();

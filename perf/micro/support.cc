@@ -1,6 +1,8 @@
 #include "perf/micro/support.h"
 
 #include <arpa/inet.h>
+#include <completionport/completions.h>
+#include <completionport/options.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -95,10 +97,19 @@ void Signal::wait() {
     require(eventfd_read(descriptor_, &value) == 0, "eventfd_read");
 }
 
-Port::Port() {
+Port::Port(Kind kind) {
     pin_to_cpu(kWorkerCpu);
-    handle_ = completion_port_create();
+    COMPLETION_PORT_OPTIONS options{};
+    options.size = sizeof(options);
+    options.flags = COMPLETION_PORT_OPTION_CALLER_DRIVEN | COMPLETION_PORT_OPTION_SINGLE_THREADED;
+    handle_ = kind == Kind::kWorker ? completion_port_create()
+                                    : completion_port_create_with_options(&options);
     require(handle_ != nullptr, "completion_port_create");
+}
+
+void Port::drive() {
+    COMPLETION_PORT_COMPLETION record;
+    require(completion_port_wait(handle_, &record, 1, 0) == -ETIMEDOUT, "completion_port_wait");
 }
 
 Port::~Port() { completion_port_dec_ref(handle_); }

@@ -61,15 +61,19 @@ class Signal {
     int descriptor_;
 };
 
-/* A port with one reference, its worker on kWorkerCpu. */
+/* A port with one reference, its worker, or the thread that drives it, on kWorkerCpu. */
 class Port {
  public:
-    Port();
+    enum class Kind { kWorker, kDriven };
+
+    explicit Port(Kind kind = Kind::kWorker);
     Port(const Port&) = delete;
     Port& operator=(const Port&) = delete;
     ~Port();
 
     COMPLETION_PORT_HANDLE handle() const { return handle_; }
+    /* A driven port's callbacks run inside. */
+    void drive();
 
     /* A readiness add (`operation` is EPOLLIN or EPOLLOUT). */
     void add(int operation, int socket, ON_COMPLETION_PORT_EVENT_COMPLETE callback, void* context);
