@@ -83,7 +83,10 @@ TEST_F(NumaOnThisMachine, KnowsItsNodesAndCpus) {
     unsigned cpu = 0;
     unsigned node = 0;
     ASSERT_EQ(::getcpu(&cpu, &node), 0);
-    EXPECT_EQ(numa().node_of_cpu(static_cast<int>(cpu)), static_cast<int>(node));
+    // Which node is whose is read there.
+    const bool has_sys = ::access("/sys/devices/system/node", R_OK) == 0;
+    EXPECT_EQ(numa().node_of_cpu(static_cast<int>(cpu)),
+              has_sys ? static_cast<int>(node) : Numa::kAnyNode);
     EXPECT_TRUE(numa().has_node(static_cast<int>(node)));
     for (const int none : {-1, CPU_SETSIZE - 1, CPU_SETSIZE, INT32_MAX}) {
         EXPECT_EQ(numa().node_of_cpu(none), Numa::kAnyNode) << none;
