@@ -83,7 +83,8 @@ TEST_P(SourceTest, KicksAndEventsAgainstDetach) {
     std::atomic<bool> stop{false};
     std::thread kicker([&] {
         while (!stop) {
-            const int result = completion_port_source_kick(port(), id.load() | (id == 0 ? 1 : 0));
+            const uint64_t current = id.load();
+            const int result = completion_port_source_kick(port(), current == 0 ? 1 : current);
             EXPECT_TRUE(result == 0 || result == -ENOENT) << result;
         }
     });
