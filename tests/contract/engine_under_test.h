@@ -66,6 +66,20 @@ inline constexpr bool kSanitized = true;
 inline constexpr bool kSanitized = false;
 #endif
 
+#if defined(__SANITIZE_THREAD__)
+#define CPORT_TEST_THREAD_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CPORT_TEST_THREAD_SANITIZED 1
+#endif
+#endif
+
+#if defined(CPORT_TEST_THREAD_SANITIZED)
+inline constexpr bool kThreadSanitized = true;
+#else
+inline constexpr bool kThreadSanitized = false;
+#endif
+
 // How often a long test repeats: ten times as often in a campaign (./dev test --long).
 inline int scaled(int full, int sanitized) {
     const int campaign = std::getenv("CPORT_LONG") != nullptr ? 10 : 1;

@@ -1,14 +1,24 @@
 #include "tests/support/record_log.h"
 
 #include <gtest/gtest.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
 namespace cport::test {
 namespace {
+
+constexpr uint64_t kRenewed_ns = 5'000'000;
+
+uint64_t monotonic_ns() {
+    timespec time{};
+    ::clock_gettime(CLOCK_MONOTONIC, &time);
+    return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
+}
 
 bool is_last(const Recorded& recorded) {
     return (recorded.record.flags & COMPLETION_PORT_COMPLETION_MORE) == 0;
@@ -36,7 +46,7 @@ Ending abandoned(int32_t error, int64_t value) {
 Ending failed(int32_t error, int64_t value) { return {COMPLETION_PORT_RESULT_ERROR, value, error}; }
 
 Submission::Submission(RecordLog& log, uint64_t key, std::string buffer)
-    : log_(log), buffer_(std::move(buffer)) {
+    : log_(log), buffer_(std::move(buffer)), made_ns_(monotonic_ns()) {
     std::memset(&any_, 0, sizeof(any_));
     any_.common.key = key;
     any_.common.on_complete = &Submission::on_complete;
@@ -91,19 +101,34 @@ Submission& Submission::then(Hook hook) {
     return *this;
 }
 
-int Submission::submit(COMPLETION_PORT_HANDLE port) {
+int Submission::submit(COMPLETION_PORT_HANDLE port) { return submit_to(port, nullptr); }
+
+int Submission::submit_inline(COMPLETION_PORT_HANDLE port, COMPLETION_PORT_COMPLETION& completed) {
+    any_.common.flags |= COMPLETION_PORT_FLAG_INLINE;
+    return submit_to(port, &completed);
+}
+
+int Submission::submit_to(COMPLETION_PORT_HANDLE port, COMPLETION_PORT_COMPLETION* completed) {
     const bool called_back = any_.common.on_complete != nullptr;
-    const int result = completion_port_submit(port, &any_.common, &id_, nullptr);
+    int result = completion_port_submit(port, &any_.common, &id_, completed);
+    while (result == -ETIMEDOUT && renew_times()) {
+        result = completion_port_submit(port, &any_.common, &id_, completed);
+    }
     if (result == 0 && called_back) expected_.fetch_add(1);
     return result;
 }
 
-int Submission::submit_inline(COMPLETION_PORT_HANDLE port, COMPLETION_PORT_COMPLETION& completed) {
-    const bool called_back = any_.common.on_complete != nullptr;
-    any_.common.flags |= COMPLETION_PORT_FLAG_INLINE;
-    const int result = completion_port_submit(port, &any_.common, &id_, &completed);
-    if (result == 0 && called_back) expected_.fetch_add(1);
-    return result;
+// A thread may rest for long between the choice of a time and the call. A time that lay ahead when
+// it was chosen is chosen again.
+bool Submission::renew_times() {
+    const auto renewed = [this](uint64_t& time_ns) {
+        const uint64_t now_ns = monotonic_ns();
+        if (time_ns <= made_ns_ || time_ns > now_ns) return false;
+        time_ns = now_ns + kRenewed_ns;
+        return true;
+    };
+    const bool is_timer = any_.common.kind == COMPLETION_PORT_KIND_TIMER;
+    return renewed(is_timer ? any_.timer.expires_ns : any_.common.deadline_ns);
 }
 
 void Submission::accept(uint64_t id) {

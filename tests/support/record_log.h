@@ -102,9 +102,12 @@ class Submission {
  private:
     static void on_complete(void* context, const COMPLETION_PORT_COMPLETION* completion);
     void prepare(uint32_t kind, size_t size, int descriptor);
+    int submit_to(COMPLETION_PORT_HANDLE port, COMPLETION_PORT_COMPLETION* completed);
+    bool renew_times();
 
     RecordLog& log_;
     std::string buffer_;
+    const uint64_t made_ns_;
     union {
         COMPLETION_PORT_OPERATION common;
         COMPLETION_PORT_RECEIVE_OPERATION receive;

@@ -288,12 +288,18 @@ void wait_until_unread(int socket, size_t bytes) {
 }
 
 std::string pattern(size_t length, uint32_t seed) {
-    std::string bytes(length, '\0');
+    // It repeats after a prime number of bytes: no block of a usual size is lost or doubled unseen.
+    constexpr size_t kPeriod_bytes = 65'521;
+    std::string bytes(std::min(length, kPeriod_bytes), '\0');
     uint32_t state = seed * 2654435761u + 1;
     std::generate(bytes.begin(), bytes.end(), [&state] {
         state = state * 1664525u + 1013904223u;
         return static_cast<char>(state >> 24);
     });
+    bytes.reserve(length);
+    while (bytes.size() < length) {
+        bytes.append(bytes, 0, std::min(kPeriod_bytes, length - bytes.size()));
+    }
     return bytes;
 }
 
