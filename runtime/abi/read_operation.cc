@@ -26,7 +26,7 @@ constexpr uint32_t kReceiveFlags =
     MSG_PEEK | MSG_TRUNC | MSG_ERRQUEUE | MSG_DONTWAIT | MSG_CMSG_CLOEXEC;
 constexpr uint32_t kSendFlags = MSG_MORE | MSG_EOR | MSG_DONTWAIT | MSG_NOSIGNAL;
 
-// Every structure of the family that this library knows.
+// Room for each structure of the family that this library knows.
 union AnyOperation {
     COMPLETION_PORT_OPERATION common;
     COMPLETION_PORT_RECEIVE_OPERATION receive;
@@ -87,6 +87,12 @@ size_t size_of_kind(uint32_t kind) {
         default:
             return 0;
     }
+}
+
+// The whole structure of a kind, of which `common` is the first member.
+template <typename Structure>
+const Structure& whole(const COMPLETION_PORT_OPERATION& common) {
+    return reinterpret_cast<const Structure&>(common);
 }
 
 // What a caller's pointer points to is read through a type of its own.
@@ -244,16 +250,16 @@ int read_file_sync(const COMPLETION_PORT_FILE_SYNC_OPERATION& sync, SubmitReques
     return 0;
 }
 
-int read_file_fields(const AnyOperation& known, SubmitRequest& request) {
+int read_file_fields(const COMPLETION_PORT_OPERATION& common, SubmitRequest& request) {
     // They have no order.
     request.direction = Direction::kWatch;
-    switch (known.common.kind) {
+    switch (common.kind) {
         case COMPLETION_PORT_KIND_FILE_READ:
-            return read_file_transfer(known.file_read, request);
+            return read_file_transfer(whole<COMPLETION_PORT_FILE_READ_OPERATION>(common), request);
         case COMPLETION_PORT_KIND_FILE_WRITE:
-            return read_file_transfer(known.file_write, request);
+            return read_file_transfer(whole<COMPLETION_PORT_FILE_WRITE_OPERATION>(common), request);
         default:
-            return read_file_sync(known.file_sync, request);
+            return read_file_sync(whole<COMPLETION_PORT_FILE_SYNC_OPERATION>(common), request);
     }
 }
 
@@ -264,6 +270,7 @@ int read_pooled(const COMPLETION_PORT_RECEIVE_POOLED_OPERATION& pooled, SubmitRe
         pooled.reserved != 0) {
         return -EINVAL;
     }
+    request.direction = Direction::kRead;
     request.argument = as_argument(pooled.pool);
     request.length = pooled.first_bytes;
     request.watch_events = goes_on ? kReceiveGoesOn : 0;
@@ -281,72 +288,81 @@ uint32_t flags_of_kind(uint32_t kind) {
     }
 }
 
-int read_own_fields(const AnyOperation& known, SubmitRequest& request) {
-    request.direction = Direction::kRead;
-    switch (known.common.kind) {
+template <typename Transfer>
+int read_transfer(const COMPLETION_PORT_OPERATION& common, Direction direction,
+                  SubmitRequest& request) {
+    const auto& transfer = whole<Transfer>(common);
+    request.direction = direction;
+    return read_bytes(transfer.buffer, transfer.length, transfer.reserved, request);
+}
+
+template <typename Vectors>
+int read_pieces(const COMPLETION_PORT_OPERATION& common, Direction direction,
+                SubmitRequest& request) {
+    const auto& pieces = whole<Vectors>(common);
+    request.direction = direction;
+    return read_vectors(pieces.vectors, pieces.count, pieces.reserved, request);
+}
+
+template <typename Message>
+int read_one_message(const COMPLETION_PORT_OPERATION& common, Direction direction,
+                     uint32_t flags_allowed, SubmitRequest& request) {
+    const auto& message = whole<Message>(common);
+    request.direction = direction;
+    return read_message(message.message, message.message_flags, flags_allowed, message.reserved,
+                        request);
+}
+
+int read_own_fields(const COMPLETION_PORT_OPERATION& common, SubmitRequest& request) {
+    switch (common.kind) {
         case COMPLETION_PORT_KIND_RECEIVE:
-            return read_bytes(known.receive.buffer, known.receive.length, known.receive.reserved,
-                              request);
-        case COMPLETION_PORT_KIND_RECEIVE_VECTOR:
-            return read_vectors(known.receive_vector.vectors, known.receive_vector.count,
-                                known.receive_vector.reserved, request);
-        case COMPLETION_PORT_KIND_RECEIVE_MESSAGE:
-            return read_message(known.receive_message.message, known.receive_message.message_flags,
-                                kReceiveFlags, known.receive_message.reserved, request);
-        case COMPLETION_PORT_KIND_RECEIVE_POOLED:
-            return read_pooled(known.receive_pooled, request);
-        case COMPLETION_PORT_KIND_ACCEPT:
-            return read_accept(known.accept, request);
-        case COMPLETION_PORT_KIND_POLL:
-            return read_poll(known.poll, request);
-        case COMPLETION_PORT_KIND_TIMER:
-            return read_timer(known.timer, request);
-        case COMPLETION_PORT_KIND_CLOSE:
-            return read_close(known.common, request);
-        case COMPLETION_PORT_KIND_FILE_READ:
-        case COMPLETION_PORT_KIND_FILE_WRITE:
-        case COMPLETION_PORT_KIND_FILE_SYNC:
-            return read_file_fields(known, request);
-        default:
-            break;
-    }
-    request.direction = Direction::kWrite;
-    switch (known.common.kind) {
+            return read_transfer<COMPLETION_PORT_RECEIVE_OPERATION>(common, Direction::kRead,
+                                                                    request);
         case COMPLETION_PORT_KIND_SEND:
-            return read_bytes(known.send.buffer, known.send.length, known.send.reserved, request);
+            return read_transfer<COMPLETION_PORT_SEND_OPERATION>(common, Direction::kWrite,
+                                                                 request);
+        case COMPLETION_PORT_KIND_RECEIVE_VECTOR:
+            return read_pieces<COMPLETION_PORT_RECEIVE_VECTOR_OPERATION>(common, Direction::kRead,
+                                                                         request);
         case COMPLETION_PORT_KIND_SEND_VECTOR:
-            return read_vectors(known.send_vector.vectors, known.send_vector.count,
-                                known.send_vector.reserved, request);
+            return read_pieces<COMPLETION_PORT_SEND_VECTOR_OPERATION>(common, Direction::kWrite,
+                                                                      request);
+        case COMPLETION_PORT_KIND_RECEIVE_MESSAGE:
+            return read_one_message<COMPLETION_PORT_RECEIVE_MESSAGE_OPERATION>(
+                common, Direction::kRead, kReceiveFlags, request);
         case COMPLETION_PORT_KIND_SEND_MESSAGE:
-            return read_message(known.send_message.message, known.send_message.message_flags,
-                                kSendFlags, known.send_message.reserved, request);
+            return read_one_message<COMPLETION_PORT_SEND_MESSAGE_OPERATION>(
+                common, Direction::kWrite, kSendFlags, request);
+        case COMPLETION_PORT_KIND_RECEIVE_POOLED:
+            return read_pooled(whole<COMPLETION_PORT_RECEIVE_POOLED_OPERATION>(common), request);
+        case COMPLETION_PORT_KIND_ACCEPT:
+            return read_accept(whole<COMPLETION_PORT_ACCEPT_OPERATION>(common), request);
         case COMPLETION_PORT_KIND_CONNECT:
-            return read_connect(known.connect, request);
+            return read_connect(whole<COMPLETION_PORT_CONNECT_OPERATION>(common), request);
         case COMPLETION_PORT_KIND_SHUTDOWN:
-            return read_shutdown(known.shutdown, request);
+            return read_shutdown(whole<COMPLETION_PORT_SHUTDOWN_OPERATION>(common), request);
+        case COMPLETION_PORT_KIND_SENDFILE:
+            return read_sendfile(whole<COMPLETION_PORT_SENDFILE_OPERATION>(common), request);
+        case COMPLETION_PORT_KIND_POLL:
+            return read_poll(whole<COMPLETION_PORT_POLL_OPERATION>(common), request);
+        case COMPLETION_PORT_KIND_TIMER:
+            return read_timer(whole<COMPLETION_PORT_TIMER_OPERATION>(common), request);
+        case COMPLETION_PORT_KIND_CLOSE:
+            return read_close(common, request);
         default:
-            return read_sendfile(known.sendfile, request);
+            return read_file_fields(common, request);
     }
 }
 
-}  // namespace
-
-int read_operation(const COMPLETION_PORT_OPERATION& operation, bool inline_allowed,
-                   SubmitRequest& request) {
-    if (operation.size < sizeof(COMPLETION_PORT_OPERATION)) return -EINVAL;
-    const size_t known_size = size_of_kind(operation.kind);
-    if (known_size == 0) return -EINVAL;
-    AnyOperation known;
-    int error = read_sized(&operation, operation.size, &known, known_size);
-    if (error != 0) return error;
-    const COMPLETION_PORT_OPERATION& common = known.common;
+int read_known(const COMPLETION_PORT_OPERATION& common, bool inline_allowed,
+               SubmitRequest& request) {
     const uint32_t flags_allowed =
         (inline_allowed ? uint32_t{COMPLETION_PORT_FLAG_INLINE} : 0u) | flags_of_kind(common.kind);
     if ((common.flags & ~flags_allowed) != 0) return -EINVAL;
-    request = {};
     if (!in_range(common.deadline_ns)) return -ERANGE;
+    request.leave_empty();
     request.deadline_ns = static_cast<int64_t>(common.deadline_ns);
-    error = read_own_fields(known, request);
+    const int error = read_own_fields(common, request);
     if (error != 0) return error;
     if (common.descriptor < 0) return -EBADF;
     request.descriptor = common.descriptor;
@@ -356,6 +372,20 @@ int read_operation(const COMPLETION_PORT_OPERATION& operation, bool inline_allow
     request.on_complete = common.on_complete;
     request.context = common.context;
     return 0;
+}
+
+}  // namespace
+
+int read_operation(const COMPLETION_PORT_OPERATION& operation, bool inline_allowed,
+                   SubmitRequest& request) {
+    if (operation.size < sizeof(COMPLETION_PORT_OPERATION)) return -EINVAL;
+    const size_t known_size = size_of_kind(operation.kind);
+    if (known_size == 0) return -EINVAL;
+    // As nearly always: nothing is missing, and nothing unknown follows.
+    if (operation.size == known_size) return read_known(operation, inline_allowed, request);
+    AnyOperation known;
+    const int error = read_sized(&operation, operation.size, &known, known_size);
+    return error != 0 ? error : read_known(known.common, inline_allowed, request);
 }
 
 }  // namespace cport

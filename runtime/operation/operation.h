@@ -152,6 +152,8 @@ class OperationQueue {
         return tail_ == nullptr ? nullptr : static_cast<Operation*>(tail_->next);
     }
 
+    Operation* back() const { return tail_; }
+
     // Takes `operation` out of the middle. It is in the queue.
     void remove(Operation* operation) {
         Operation* before = tail_;

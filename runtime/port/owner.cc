@@ -170,13 +170,19 @@ void Owner::on_edge(const Edge& edge) {
         socket->clear(kReadSinceEdge);
     }
     socket->clear(kWaitedLong);
-    if (socket->can_advance()) make_ready(*socket);
+    if (!socket->can_advance()) return;
+    fetch_operation(*socket);
+    make_ready(*socket);
 }
 
 void Owner::advance_next() {
     Socket& socket = *ready_head_;
     ready_head_ = socket.next_ready;
-    if (ready_head_ == nullptr) ready_tail_ = &ready_head_;
+    if (ready_head_ == nullptr) {
+        ready_tail_ = &ready_head_;
+    } else {
+        fetch_context(*ready_head_);
+    }
     socket.clear(kReady);
     if (!socket.queue(Direction::kRead).empty()) advance(socket, Direction::kRead);
     if (!socket.queue(Direction::kWrite).empty()) advance(socket, Direction::kWrite);

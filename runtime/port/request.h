@@ -62,6 +62,18 @@ struct SubmitRequest {
 
     bool needs_socket() const { return socket_only; }
 
+    // What not every kind sets. One by one: a compiler clears the whole by a string instruction.
+    void leave_empty() {
+        direction = Direction::kRead;
+        buffer = nullptr;
+        length = 0;
+        watch_events = 0;
+        argument = 0;
+        socket_only = false;
+        non_blocking = false;
+        period_ns = 0;
+    }
+
     void write(Operation& operation, Socket& socket, uint32_t socket_generation) const {
         operation.kind = TaskKind::kSubmission;
         operation.enter_under_way();

@@ -379,7 +379,12 @@ int64_t Worker::spin(int64_t longest_ns) {
 }
 
 int Worker::look_at_kernel(int64_t timeout_ns) {
-    const auto edge_sink = [this](const Edge& edge) { on_edge(edge); };
+    struct EdgeSink {
+        Worker& worker;
+        void operator()(const Edge& edge) const { worker.on_edge(edge); }
+        void announce(const Edge& edge) const { worker.owner_.announce(edge); }
+    };
+    const EdgeSink edge_sink{*this};
     const auto result_sink = [this](uint64_t name, int32_t result) {
         owner_.on_result(name, result);
     };
