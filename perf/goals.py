@@ -31,6 +31,16 @@ MICRO = {
     # Two workers do one's work in at most this part of its time.
     "workers": (("two", ("one",), 1 / 1.8),),
 }
+# Cell: (contender, baselines of which the best counts, the ratio at most), for each figure of it.
+_SERVERS = ("echo_epoll", "echo_libuv", "echo_asio")
+LATENCY = {
+    "open_50": ((PRODUCT, _SERVERS, 1.0),),
+    "open_80": ((PRODUCT, _SERVERS, 1.0),),
+    "quiet_1k": ((PRODUCT, _SERVERS, 1.0),),
+    "quiet_16k": ((PRODUCT, _SERVERS, 1.0),),
+    "one": (("cport-echo-spin", ("echo_epoll",), 0.6),
+            ("cport-echo-spin", ("echo_epoll-spin",), 1.05)),
+}
 # Group: (contender, nanoseconds at most).
 MICRO_NS = {
     "add_remove": (("port_owner", 1300), ("port_owner_1000_idle", 1300)),
@@ -98,15 +108,36 @@ def of_small_messages(cells):
                   1.0, True)
 
 
-def of_micro_group(group, columns):
+def _against_the_best(what, promised, columns):
+    """Verdicts where less is better, each against the baseline with the least median."""
     found = []
-    for contender, baselines, limit in MICRO.get(group, ()):
+    for contender, baselines, limit in promised:
         there = [b for b in baselines if b in columns]
         if contender not in columns or not there:
             continue
         best = min(there, key=lambda b: harness.median(columns[b]))
         ratio = harness.ratio_with_interval(columns[contender], columns[best])
-        found.append(judged(f"{group}: {contender} / {best}", ratio, limit, False))
+        found.append(judged(f"{what}: {contender} / {best}", ratio, limit, False))
+    return found
+
+
+def latency_baselines(cell):
+    return {b for _, baselines, _ in LATENCY[cell] for b in baselines}
+
+
+def of_latency_cell(cell, figures, columns, invalid):
+    """Verdicts on each figure; none counts where the load was late."""
+    found = []
+    for figure in figures:
+        values = {name: column[f"{figure}_us"] for name, column in columns.items()}
+        found += _against_the_best(f"{cell}, {figure}", LATENCY[cell], values)
+    for each in found:
+        each["verdict"] = "invalid" if invalid else each["verdict"]
+    return found
+
+
+def of_micro_group(group, columns):
+    found = _against_the_best(group, MICRO.get(group, ()), columns)
     for contender, limit in MICRO_NS.get(group, ()):
         if contender in columns:
             values = columns[contender]

@@ -48,6 +48,11 @@ def median(values):
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
+def alternating(names, round_number):
+    """A B C, C B A, …: what drifts during a round favours nobody."""
+    return names if round_number % 2 == 0 else list(reversed(names))
+
+
 def first_line(command):
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,

@@ -34,6 +34,15 @@ def _echo_groups(cells):
             yield title, rows
 
 
+def _latency_groups(cells):
+    for cell in cells:
+        for figure in cell["figures"]:
+            rows = [(name, _turned(figures["ratio"][figure]))
+                    for name, figures in cell["summary"].items() if "ratio" in figures]
+            invalid = ", invalid: the load was late" if cell["load_was_late"] else ""
+            yield f"{cell['title']}: 1 / {figure}, × {cell['baseline']}{invalid}", rows
+
+
 def _micro_groups(groups):
     for group in groups:
         baselines = {b for figures in group["summary"].values() for b in figures["ratio_to"]}
@@ -96,6 +105,8 @@ class _Drawing:
 def picture_of(report):
     drawing = _Drawing()
     for title, rows in _echo_groups(report.get("echo", ())):
+        drawing.group(title, rows)
+    for title, rows in _latency_groups(report.get("latency", {}).get("cells", ())):
         drawing.group(title, rows)
     for title, rows in _micro_groups(report.get("micro", ())):
         drawing.group(title, rows)

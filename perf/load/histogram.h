@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 
 namespace cport::perf {
 
@@ -33,6 +34,18 @@ class Histogram {
             }
         }
         return largest_ns_;
+    }
+
+    /* Prints a member of a JSON object: its quantiles in microseconds. */
+    void print_us(const char* name) const {
+        const auto microseconds = [this](double quantile) {
+            return static_cast<double>(quantile_ns(quantile)) / 1e3;
+        };
+        std::printf(
+            "\"%s\": {\"p50\": %.2f, \"p90\": %.2f, \"p99\": %.2f, \"p999\": %.2f, "
+            "\"max\": %.2f}",
+            name, microseconds(0.5), microseconds(0.9), microseconds(0.99), microseconds(0.999),
+            static_cast<double>(largest_ns_) / 1e3);
     }
 
  private:

@@ -1,6 +1,6 @@
 /* The yardstick: an echo server as one writes it by hand. Level-triggered epoll, one thread, one
  * buffer for all connections. What a peer does not take at once is kept for that peer alone, and
- * nothing more is read from it until it is gone. */
+ * nothing more is read from it until it is gone. As "echo_epoll PORT spin" it never sleeps. */
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "perf/peers/listener.h"
@@ -30,8 +31,8 @@ struct Backlog {
 
 class EpollEchoServer {
  public:
-    explicit EpollEchoServer(int listener)
-        : listener_(listener), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+    EpollEchoServer(int listener, bool spins)
+        : listener_(listener), timeout_ms_(spins ? 0 : -1), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
         sigset_t ending;
         sigemptyset(&ending);
         sigaddset(&ending, SIGTERM);
@@ -53,7 +54,7 @@ class EpollEchoServer {
     void run() {
         std::array<epoll_event, kEventsPerWait> events;
         for (;;) {
-            const int count = epoll_wait(epoll_, events.data(), kEventsPerWait, -1);
+            const int count = epoll_wait(epoll_, events.data(), kEventsPerWait, timeout_ms_);
             for (int i = 0; i < count; ++i) {
                 const epoll_event& event = events[static_cast<std::size_t>(i)];
                 if (event.data.fd == signals_) {
@@ -136,6 +137,7 @@ class EpollEchoServer {
     }
 
     int listener_;
+    int timeout_ms_;
     int epoll_;
     int signals_ = -1;
     std::vector<std::unique_ptr<Backlog>> backlogs_; /* by descriptor */
@@ -147,8 +149,10 @@ class EpollEchoServer {
 }  // namespace cport::perf
 
 int main(int argc, char** argv) {
-    const int listener = cport::perf::listen_on_loopback(cport::perf::parse_port(argc, argv));
-    auto server = std::make_unique<cport::perf::EpollEchoServer>(listener);
+    const bool spins = argc == 3 && argv[2] == std::string_view("spin");
+    const int listener =
+        cport::perf::listen_on_loopback(cport::perf::parse_port(spins ? 2 : argc, argv));
+    auto server = std::make_unique<cport::perf::EpollEchoServer>(listener, spins);
     cport::perf::announce(listener);
     server->run();
     close(listener);

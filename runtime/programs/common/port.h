@@ -16,7 +16,8 @@ namespace cport::programs {
 class Port {
  public:
     // Throws OperatingError.
-    explicit Port(uint32_t engine = COMPLETION_PORT_ENGINE_EPOLL) : handle_(create(engine)) {
+    explicit Port(uint32_t engine = COMPLETION_PORT_ENGINE_EPOLL, uint64_t spin_ns = 0)
+        : handle_(create(engine, spin_ns)) {
         if (handle_ == nullptr) {
             throw OperatingError(
                 fmt::format("cannot create a completion port: {}", error_text(errno)));
@@ -35,10 +36,11 @@ class Port {
     }
 
  private:
-    static COMPLETION_PORT_HANDLE create(uint32_t engine) {
+    static COMPLETION_PORT_HANDLE create(uint32_t engine, uint64_t spin_ns) {
         COMPLETION_PORT_OPTIONS options{};
         options.size = sizeof(options);
         options.engine = engine;
+        options.spin_ns = spin_ns;
         return completion_port_create_with_options(&options);
     }
 

@@ -22,6 +22,7 @@ constexpr uint64_t kMessageBytesMax = 16 * 1024 * 1024;
 constexpr uint64_t kBuffersMinBytes = 16 * 1024;
 constexpr uint64_t kBuffersMaxBytes = uint64_t{16} * 1024 * 1024 * 1024;
 constexpr int64_t kNsPerSecond = 1'000'000'000;
+constexpr int64_t kSpinMaxNs = kNsPerSecond;
 
 constexpr const char* kUrlHelp = "tcp://HOST:PORT";
 
@@ -106,6 +107,14 @@ uint32_t parse_engine(const std::string& text) {
     throw UsageError(fmt::format("'{}' is not accepted: give auto, epoll or io_uring", text));
 }
 
+int64_t parse_spin_ns(const std::string& text) {
+    const int64_t spin_ns = parse_duration_ns(text);
+    if (spin_ns > kSpinMaxNs) {
+        throw UsageError(fmt::format("'{}' is not accepted: give 0s to 1s", text));
+    }
+    return spin_ns;
+}
+
 uint64_t parse_buffer_bytes(const std::string& text) {
     const uint64_t bytes = parse_size_bytes(text);
     if (bytes < kBuffersMinBytes || bytes > kBuffersMaxBytes) {
@@ -156,6 +165,11 @@ CLI::App* add_serve(CLI::App* app, ServeOptions* options) {
                "connection gets 4 KiB. Default 64MiB",
                &options->buffer_bytes_max, parse_buffer_bytes)
         ->type_name("SIZE");
+    add_parsed(serve, "--spin",
+               "How long a thread without work looks for some before it sleeps: answers come "
+               "sooner, and a CPU is busy. Default 0s",
+               &options->spin_ns, parse_spin_ns)
+        ->type_name("DURATION");
     serve->footer(kServeExamples);
     return serve;
 }

@@ -20,6 +20,7 @@ struct ServeOptions {
     uint32_t idle_timeout_s = 0;
     uint64_t buffer_bytes_max = 0;  // of each thread; 0: the server's default
     int64_t drain_ns = 5'000'000'000;
+    int64_t spin_ns = 0;  // how long a worker looks for work before it sleeps
 };
 
 struct LoadOptions {

@@ -126,7 +126,9 @@ int run_serve(const ServeOptions& options) {
     const Wakeup ended;
     const uint32_t connections_max = connections_that_fit(options);
     std::vector<Port> ports;
-    for (uint32_t i = 0; i < options.threads; ++i) ports.emplace_back(options.engine);
+    for (uint32_t i = 0; i < options.threads; ++i) {
+        ports.emplace_back(options.engine, static_cast<uint64_t>(options.spin_ns));
+    }
     std::vector<COMPLETION_PORT_HANDLE> handles;
     std::transform(ports.begin(), ports.end(), std::back_inserter(handles),
                    [](const Port& port) { return port.get(); });

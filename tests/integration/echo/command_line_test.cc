@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -10,6 +12,9 @@
 
 namespace cport::testing {
 namespace {
+
+constexpr int kPings = 100;
+constexpr std::chrono::seconds kGiveUp{60};
 
 struct Ended {
     int status;
@@ -65,6 +70,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadUsage{{"serve", "--listen", "tcp://:80"}, "tcp://HOST:PORT"},
         BadUsage{{"serve", "--listen"}, "--listen"}, BadUsage{{"serve", "--threads", "0"}, "1 to"},
         BadUsage{{"serve", "--engine", "kqueue"}, "auto, epoll or io_uring"},
+        BadUsage{{"serve", "--spin", "1001ms"}, "0s to 1s"},
+        BadUsage{{"serve", "--spin", "1"}, "10s"},
         BadUsage{{"serve", "--threads", "1.5"}, "whole number"},
         BadUsage{{"serve", "--threads", "many"}, "whole number"},
         BadUsage{{"serve", "--max-connections", "-1"}, "whole number"},
@@ -100,6 +107,24 @@ TEST(EchoCommandLine, ListensOnEveryAddressThatIsAskedFor) {
     ASSERT_EQ(second.rfind("listening on tcp://[::1]:", 0), 0U) << second;
     EXPECT_TRUE(Peer(server.url()).ping());
     EXPECT_TRUE(Peer(second.substr(std::string("listening on ").size())).ping());
+}
+
+// A worker that sleeps whenever it has no work sleeps among a hundred messages, each sent when the
+// one before has come back. One that spins is seen not to, unless the test is held up for longer
+// than the spin each time.
+// Spec: ECHO-CLI-5
+TEST(EchoCommandLine, AServerThatSpinsIsNotWokenForAMessage) {
+    EchoServerProcess server({"--spin", "1s"});
+    const Peer peer(server.url());
+    const auto deadline = std::chrono::steady_clock::now() + kGiveUp;
+    bool slept = true;
+    while (slept && std::chrono::steady_clock::now() < deadline) {
+        ASSERT_TRUE(peer.ping());
+        const uint64_t before = server.worker_sleeps();
+        for (int i = 0; i < kPings; ++i) ASSERT_TRUE(peer.ping());
+        slept = server.worker_sleeps() != before;
+    }
+    EXPECT_FALSE(slept);
 }
 
 // Spec: ECHO-BOUND-6

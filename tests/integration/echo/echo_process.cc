@@ -16,6 +16,8 @@ namespace {
 
 constexpr int kLooksAsleep = 100;
 constexpr std::chrono::seconds kGiveUp{60};
+// What the library calls its threads.
+constexpr const char* kWorkerName = "cport";
 constexpr const char* kListening = "listening on ";
 
 std::vector<std::string> serve_command(const std::string& listen,
@@ -109,6 +111,24 @@ void EchoServerProcess::expect_falls_asleep() const {
         before = now;
     }
     EXPECT_EQ(equal_looks, kLooksAsleep) << "it does not sleep";
+}
+
+uint64_t EchoServerProcess::worker_sleeps() const {
+    uint64_t sum = 0;
+    for (const auto& thread :
+         std::filesystem::directory_iterator(proc_path(process_.pid(), "task"))) {
+        std::ifstream file(thread.path() / "status");
+        std::string name;
+        std::string word;
+        while (file >> word) {
+            uint64_t count = 0;
+            if (word == "Name:") file >> name;
+            if (word == "voluntary_ctxt_switches:" && file >> count) {
+                sum += name == kWorkerName ? count : 0;
+            }
+        }
+    }
+    return sum;
 }
 
 uint64_t EchoServerProcess::descriptor_limit_leaving(uint64_t free) const {

@@ -28,6 +28,8 @@ class EchoServerProcess {
     [[nodiscard]] std::string counts();
     // Waits until none of its threads has run while it was looked at many times.
     void expect_falls_asleep() const;
+    // How often the threads that echo have gone to sleep.
+    [[nodiscard]] uint64_t worker_sleeps() const;
     // The limit of open files that leaves it `free` more.
     [[nodiscard]] uint64_t descriptor_limit_leaving(uint64_t free) const;
 
