@@ -22,6 +22,10 @@ class BenchmarkError(Exception):
     """A child did not do what it was asked for."""
 
 
+class NotHere(Exception):
+    """This machine does not allow the measurement."""
+
+
 def ratio_with_interval(values, baselines):
     """The geometric mean of the paired ratios, with its 95 % interval."""
     logs = [math.log(a / b) for a, b in zip(values, baselines)]

@@ -48,11 +48,12 @@ def _micro_groups(groups):
         baselines = {b for figures in group["summary"].values() for b in figures["ratio_to"]}
         if not baselines:
             continue
-        baseline = min(baselines,
-                       key=lambda b: group["summary"][b]["operation_ns_median"])
+        figure = "bytes" if "pairs_bytes" in group else "operation_ns"
+        baseline = min(baselines, key=lambda b: group["summary"][b][f"{figure}_median"])
         rows = [(name, _turned(figures["ratio_to"][baseline]))
                 for name, figures in group["summary"].items() if baseline in figures["ratio_to"]]
-        yield f"{group['group']}: speed, × {baseline}", rows
+        what = "fewer bytes" if figure == "bytes" else "speed"
+        yield f"{group['group']}: {what}, × {baseline}", rows
 
 
 class _Drawing:

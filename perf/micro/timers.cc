@@ -2,9 +2,10 @@
  * order in which they were set and in a random one, and their expiry. Nobody waits a minute: the
  * wheel and the standard containers are told the time, and libuv and asio get timers whose times
  * passed a minute ago, which they keep in their heaps like all others. */
+#include "perf/micro/timers.h"
+
 #include <uv.h>
 
-#include <algorithm>
 #include <array>
 #include <asio.hpp>
 #include <chrono>
@@ -12,9 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <numeric>
 #include <queue>
-#include <random>
 #include <set>
 #include <utility>
 #include <vector>
@@ -26,41 +25,8 @@ namespace cport::perf {
 
 namespace {
 
-constexpr std::size_t kTimers = 1'000'000;
-constexpr int kRounds = 3;
-constexpr std::int64_t kMillisecond_ns = 1'000'000;
-constexpr std::int64_t kSpan_ns_min = 1000 * kMillisecond_ns;
-constexpr std::int64_t kSpan_ns_max = 60'000 * kMillisecond_ns;
 /* What a worker runs of its timers before it looks at the kernel again. */
 constexpr std::size_t kBudget = 64;
-constexpr std::uint64_t kSeed = 20;
-
-enum class When { kFuture, kPast };
-
-using Order = std::vector<std::uint32_t>;
-
-const std::vector<std::int64_t>& spans_ns() {
-    static const std::vector<std::int64_t> spans = [] {
-        std::mt19937_64 random(kSeed);
-        std::uniform_int_distribution<std::int64_t> any(kSpan_ns_min, kSpan_ns_max);
-        std::vector<std::int64_t> made(kTimers);
-        std::generate(made.begin(), made.end(), [&] { return any(random); });
-        return made;
-    }();
-    return spans;
-}
-
-Order in_order() {
-    Order order(kTimers);
-    std::iota(order.begin(), order.end(), 0u);
-    return order;
-}
-
-Order shuffled() {
-    Order order = in_order();
-    std::shuffle(order.begin(), order.end(), std::mt19937_64(kSeed));
-    return order;
-}
 
 /* Advances `expire(now_ns)` by milliseconds, as the worker of a busy port does. */
 template <typename Expire>
@@ -277,65 +243,14 @@ class AsioTimers {
     std::vector<Timer> timers_;
 };
 
-/* Rounds of `prepare` and `timed`, after one that is not counted: memory is there then. */
-template <typename Timers, typename Prepare, typename Timed>
-void time_rounds(benchmark::State& state, Prepare prepare, Timed timed) {
-    pin_to_cpu(kWorkerCpu);
-    Timers timers;
-    std::uint64_t total_ns = 0;
-    std::uint64_t operations = 0;
-    timers.insert_all(When::kFuture);
-    timers.cancel(in_order());
-    timers.settle();
-    for ([[maybe_unused]] auto _ : state) {
-        prepare(timers);
-        const std::uint64_t start_ns = now_ns();
-        timed(timers);
-        const std::uint64_t taken_ns = now_ns() - start_ns;
-        state.SetIterationTime(static_cast<double>(taken_ns) / 1e9);
-        total_ns += taken_ns;
-        operations += kTimers;
+/* With the handlers, in which each cancelled timer ends. */
+class ToldAsioTimers : public AsioTimers {
+ public:
+    void cancel(const Order& order) {
+        AsioTimers::cancel(order);
+        settle();
     }
-    report_operations(state, total_ns, operations);
-}
-
-template <typename Timers>
-void run_insert(benchmark::State& state) {
-    const Order order = in_order();
-    bool inserted = false;
-    time_rounds<Timers>(
-        state,
-        [&](Timers& timers) {
-            if (std::exchange(inserted, true)) {
-                timers.cancel(order);
-                timers.settle();
-            }
-        },
-        [](Timers& timers) { timers.insert_all(When::kFuture); });
-}
-
-template <typename Timers, Order (*order_of)()>
-void run_cancel(benchmark::State& state) {
-    const Order order = order_of();
-    time_rounds<Timers>(
-        state,
-        [](Timers& timers) {
-            timers.settle();
-            timers.insert_all(When::kFuture);
-        },
-        [&](Timers& timers) { timers.cancel(order); });
-}
-
-template <typename Timers>
-void run_expire(benchmark::State& state) {
-    time_rounds<Timers>(
-        state, [](Timers& timers) { timers.insert_all(When::kPast); },
-        [](Timers& timers) { require(timers.expire_all() == kTimers, "timers that expire"); });
-}
-
-void in_rounds(benchmark::internal::Benchmark* benchmark) {
-    benchmark->UseManualTime()->Iterations(kRounds);
-}
+};
 
 using PlainWheel = WheelTimers<PlainTimer>;
 using OperationWheel = WheelTimers<OperationTimer>;
@@ -353,6 +268,7 @@ BENCHMARK(run_cancel<OperationWheel, in_order>)
     ->Apply(in_rounds);
 BENCHMARK(run_cancel<UvTimers, in_order>)->Name("timer_cancel/libuv")->Apply(in_rounds);
 BENCHMARK(run_cancel<AsioTimers, in_order>)->Name("timer_cancel/asio")->Apply(in_rounds);
+BENCHMARK(run_cancel<ToldAsioTimers, in_order>)->Name("timer_cancel/asio_told")->Apply(in_rounds);
 BENCHMARK(run_cancel<SetTimers, in_order>)->Name("timer_cancel/std_set")->Apply(in_rounds);
 
 BENCHMARK(run_cancel<PlainWheel, shuffled>)->Name("timer_cancel_random/wheel")->Apply(in_rounds);
