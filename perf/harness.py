@@ -76,13 +76,22 @@ def compiler_of(build):
     return first_line([found.group(1), "--version"]) if found else "unknown"
 
 
+def congestion_control():
+    """What TCP does by default: BBR arms a timer for most packets, and Reno and CUBIC do not."""
+    try:
+        with open("/proc/sys/net/ipv4/tcp_congestion_control", encoding="utf-8") as name:
+            return name.read().strip()
+    except OSError:
+        return "unknown"
+
+
 def describe_machine(build):
     model = "unknown"
     with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:
         found = re.search(r"^model name\s*:\s*(.*)$", cpuinfo.read(), re.MULTILINE)
         model = found.group(1) if found else model
     return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(),
-            "compiler": compiler_of(build),
+            "compiler": compiler_of(build), "tcp_congestion_control": congestion_control(),
             "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "load_average": round(os.getloadavg()[0], 2)}
 

@@ -172,22 +172,30 @@ void Owner::on_edge(const Edge& edge) {
     socket->clear(kWaitedLong);
     if (!socket->can_advance()) return;
     fetch_operation(*socket);
-    make_ready(*socket);
+    make_ready_by_kind(*socket);
+}
+
+Socket& Owner::take_ready() {
+    if (accepting_.empty()) [[likely]]
+        return ready_.pop();
+    // Who connects waits for the listener, and then for its own first turn: among a thousand busy
+    // sockets, those that are accepted last would begin long after the first.
+    if (!ready_.empty() && steps_since_accept_ < kStepsBetweenAcceptsMax) {
+        ++steps_since_accept_;
+        return ready_.pop();
+    }
+    steps_since_accept_ = 0;
+    return accepting_.pop();
 }
 
 void Owner::advance_next() {
-    Socket& socket = *ready_head_;
-    ready_head_ = socket.next_ready;
-    if (ready_head_ == nullptr) {
-        ready_tail_ = &ready_head_;
-    } else {
-        fetch_context(*ready_head_);
-    }
+    Socket& socket = take_ready();
+    if (!ready_.empty()) fetch_context(ready_.front());
     socket.clear(kReady);
     if (!socket.queue(Direction::kRead).empty()) advance(socket, Direction::kRead);
     if (!socket.queue(Direction::kWrite).empty()) advance(socket, Direction::kWrite);
     if (!socket.queue(Direction::kWatch).empty()) advance_watches(socket);
-    if (socket.can_advance()) make_ready(socket);
+    if (socket.can_advance()) make_ready_by_kind(socket);
 }
 
 void Owner::advance(Socket& socket, Direction direction) {

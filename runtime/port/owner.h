@@ -14,6 +14,7 @@
 #include "runtime/operation/transfer.h"
 #include "runtime/port/descriptor_table.h"
 #include "runtime/port/log.h"
+#include "runtime/port/ready_list.h"
 #include "runtime/timer/timer_wheel.h"
 
 namespace cport {
@@ -28,6 +29,9 @@ class Owner {
     static constexpr int kSweepQuestionsMax = 256;
     // A listener accepts at most this many connections a round.
     static constexpr int kRoundAcceptsMax = 64;
+    // While connections wait to be accepted, at most this many other sockets advance before some
+    // of them are.
+    static constexpr int kStepsBetweenAcceptsMax = 64;
     // What is read of files at once in a round is at most so many bytes.
     static constexpr uint32_t kRoundFileBytesMax = 1u << 20;
     // A socket takes at most this many buffers of a pool a round.
@@ -116,8 +120,8 @@ class Owner {
     // What the ring has to say of the operation that it was given under this name.
     void on_result(uint64_t name, int32_t result);
 
-    bool has_ready() const { return ready_head_ != nullptr; }
-    // One step of the socket that has waited longest.
+    bool has_ready() const { return !ready_.empty() || !accepting_.empty(); }
+    // One step of the socket that has waited longest, or of a listener.
     void advance_next();
 
     // Asks, for operations that have waited since the last sweep, whether their descriptors still
@@ -145,10 +149,11 @@ class Owner {
     void make_ready(Socket& socket) {
         if (socket.has(kReady)) return;
         socket.set(kReady);
-        socket.next_ready = nullptr;
-        *ready_tail_ = &socket;
-        ready_tail_ = &socket.next_ready;
+        ready_.push(socket);
     }
+    // As make_ready, but a listener with a multishot accept does not wait for all the others.
+    void make_ready_by_kind(Socket& socket);
+    Socket& take_ready();
     // With many sockets, what belongs to one is in no near cache when its turn comes. The memory is
     // fetched while the kernel works for those before it: the operation's lines from the edge on,
     // and the caller's from the turn before.
@@ -224,8 +229,9 @@ class Owner {
     UringEngine* ring_ = nullptr;
     TaskList waiting_;  // kRemoval and kRemoveWaiter of sockets with kRemovalWaiting
     bool ended_ = false;
-    Socket* ready_head_ = nullptr;
-    Socket** ready_tail_ = &ready_head_;
+    ReadyList ready_;
+    ReadyList accepting_;  // listeners that have more to accept
+    int steps_since_accept_ = 0;
     int sweep_from_ = 0;
     FilePool* files_ = nullptr;
     Placement* placement_ = nullptr;

@@ -6,6 +6,15 @@
 
 namespace cport {
 
+void Owner::make_ready_by_kind(Socket& socket) {
+    if (socket.has(kReady)) return;
+    const Operation* head = socket.queue(Direction::kRead).front();
+    const bool accepts = head != nullptr && head->record_kind == COMPLETION_PORT_KIND_ACCEPT &&
+                         accept_goes_on(*head);
+    socket.set(kReady);
+    (accepts ? accepting_ : ready_).push(socket);
+}
+
 void Owner::accept_connections(Socket& socket, Operation& operation) {
     for (int i = 0; i < kRoundAcceptsMax; ++i) {
         // First, so that no connection is taken that cannot be told of.

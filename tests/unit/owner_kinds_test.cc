@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstdint>
 #include <deque>
+#include <utility>
+#include <vector>
 
 #include "platform/linux/linux_platform.h"
 #include "runtime/engine/epoll_engine.h"
@@ -46,18 +48,24 @@ class OwnerKindsTest : public ::testing::Test {
         socket_->word |= SocketWord::kKindKnown | SocketWord::kIsSocket;
     }
 
-    Operation& submit(uint32_t kind, Direction direction, uint32_t watch_events = 0) {
+    // Submits it, and leaves the rest to the owner's next steps.
+    Operation& begin(Socket& socket, uint32_t kind, Direction direction, uint32_t watch_events = 0,
+                     uint32_t length = 8) {
         int error = 0;
         Operation& operation = *slab_.take_as_owner(error);
         operation.kind = TaskKind::kSubmission;
         operation.record_kind = static_cast<uint8_t>(kind);
         operation.direction = direction;
-        operation.socket = socket_;
-        operation.socket_generation = SocketWord::generation(socket_->word);
+        operation.socket = &socket;
+        operation.socket_generation = SocketWord::generation(socket.word);
         operation.watch_events = watch_events;
-        operation.length = 8;
+        operation.length = length;
         operation.buffer = bytes_.data();
         owner_.accept(operation);
+        return operation;
+    }
+    Operation& submit(uint32_t kind, Direction direction, uint32_t watch_events = 0) {
+        Operation& operation = begin(*socket_, kind, direction, watch_events);
         advance_all();
         return operation;
     }
@@ -140,18 +148,46 @@ TEST_F(OwnerKindsTest, AcceptsABoundedNumberARound) {
     EXPECT_CALL(kernel_, accept(_, _, _, _))
         .Times(Owner::kRoundAcceptsMax)
         .WillRepeatedly(Return(kAccepted));
-    int error = 0;
-    Operation& accept = *slab_.take_as_owner(error);
-    accept.kind = TaskKind::kSubmission;
-    accept.record_kind = COMPLETION_PORT_KIND_ACCEPT;
-    accept.socket = socket_;
-    accept.socket_generation = SocketWord::generation(socket_->word);
-    accept.watch_events = kAcceptGoesOn;
-    owner_.accept(accept);
+    begin(*socket_, COMPLETION_PORT_KIND_ACCEPT, Direction::kRead, kAcceptGoesOn);
     owner_.advance_next();
     EXPECT_TRUE(owner_.has_ready());
     for (int i = 0; i < Owner::kRoundAcceptsMax; ++i) ASSERT_NE(completed(), nullptr);
     EXPECT_EQ(completed(), nullptr);
+}
+
+// Spec: CP-ACCEPT-11
+TEST_F(OwnerKindsTest, AListenerAdvancesAmongAnyNumberOfBusySockets) {
+    constexpr int kBusySockets = 3 * Owner::kStepsBetweenAcceptsMax;
+    constexpr uint32_t kLong = 1u << 30;
+    // Each step of a busy socket is one receive, of a read that goes on.
+    int steps = 0;
+    ON_CALL(kernel_, receive(_, _, _, _)).WillByDefault([&steps] { return ++steps, 1 << 20; });
+    int waiting = 2 * Owner::kRoundAcceptsMax;
+    std::vector<int> steps_before_accepts;
+    ON_CALL(kernel_, accept(_, _, _, _)).WillByDefault([&] {
+        const int others = std::exchange(steps, 0);
+        if (waiting % Owner::kRoundAcceptsMax == 0) steps_before_accepts.push_back(others);
+        return waiting-- > 0 ? kAccepted : -EAGAIN;
+    });
+    begin(*socket_, COMPLETION_PORT_KIND_ACCEPT, Direction::kRead, kAcceptGoesOn);
+    for (int i = 0; i < kBusySockets; ++i) {
+        int error = 0;
+        Socket* busy = table_.find_or_create(kSocket + 1 + i, error);
+        ASSERT_NE(busy, nullptr);
+        busy->word |= SocketWord::kKindKnown | SocketWord::kIsSocket;
+        begin(*busy, COMPLETION_PORT_KIND_RECEIVE, Direction::kRead, 0, kLong);
+    }
+    constexpr int kTurnsMax = 3 * (Owner::kStepsBetweenAcceptsMax + 1);
+    for (int i = 0; i < kTurnsMax; ++i) owner_.advance_next();
+    // Two rounds, and one that found nothing more.
+    constexpr int kMax = Owner::kStepsBetweenAcceptsMax;
+    EXPECT_THAT(steps_before_accepts, ::testing::ElementsAre(0, kMax, kMax));
+
+    waiting = 1;
+    steps = 0;
+    owner_.on_edge(Edge{kSocket, socket_->generation, EPOLLIN});
+    for (int i = 0; i <= kMax; ++i) owner_.advance_next();
+    EXPECT_EQ(waiting, -1);
 }
 
 // Spec: CP-CONNECT-4
