@@ -55,7 +55,7 @@ void TimerWheel::collect(uint64_t now_tick) {
         if (!first_slot(slot) || slot.start_tick > now_tick) break;
         if (slot.level == 0) {
             tick_ = slot.start_tick;
-            append_all(kDue, first_ring(0, slot.digit) + static_cast<uint32_t>(tick_) % kSlotRings);
+            append_all(kDue, ring_of(tick_, tick_));
         } else {
             tick_ = slot.start_tick - 1;
             cascading_ = true;
@@ -73,7 +73,8 @@ bool TimerWheel::cascade(size_t& moves_left) {
     };
     std::array<Walk, kSlotRings> walks;
     size_t walk_count = 0;
-    for (uint32_t ring = first; ring < first + kSlotRings; ++ring) {
+    for (uint32_t i = 0; i < kSlotRings; ++i) {
+        const uint32_t ring = first + i * kLevelSlots;
         if (is_occupied(ring)) walks[walk_count++] = {rings_[ring].next, ring};
     }
     while (walk_count != 0 && moves_left >= walk_count) {
@@ -114,7 +115,8 @@ int64_t TimerWheel::next_deadline_ns() const {
     uint64_t earliest_tick = std::numeric_limits<uint64_t>::max();
     size_t looks_left = kExactLooksMax;
     const uint32_t first = first_ring(slot.level, slot.digit);
-    for (uint32_t index = first; index < first + kSlotRings; ++index) {
+    for (uint32_t i = 0; i < kSlotRings; ++i) {
+        const uint32_t index = first + i * kLevelSlots;
         if (!is_occupied(index)) continue;
         const TimerLink& ring = rings_[index];
         for (const TimerLink* at = ring.next; at != &ring; at = at->next) {

@@ -122,23 +122,36 @@ class TimerWheel {
     static constexpr uint32_t kPassed = kDue + 1;
     static constexpr uint32_t kRings = kPassed + 1;
 
-    // Where an entry of a later tick belongs when the wheel is at `from_tick`.
+    struct LevelPlace {
+        uint32_t shift;
+        uint32_t first_ring;
+    };
+    // By the zeros before the highest bit. A table, as a level is a bit's number divided by six.
+    static constexpr auto kPlaceByZeros = [] {
+        std::array<LevelPlace, 64> places{};
+        for (uint32_t zeros = 0; zeros < places.size(); ++zeros) {
+            const uint32_t level = (63 - zeros) / kLevelBits;
+            places[zeros] = {level * kLevelBits, level * kLevelSlots * kSlotRings};
+        }
+        return places;
+    }();
+
+    // Where an entry of a later tick belongs when the wheel is at `from_tick`. The rings of a level
+    // lie by tick, then by digit, so that a ring's bit is where its number says.
     static uint32_t ring_of(uint64_t tick, uint64_t from_tick) {
-        const int highest_bit = 63 - std::countl_zero((tick ^ from_tick) | 1);
-        const uint32_t level = static_cast<uint32_t>(highest_bit) / kLevelBits;
-        const auto digit = static_cast<uint32_t>(tick >> (level * kLevelBits)) % kLevelSlots;
-        return first_ring(level, digit) + static_cast<uint32_t>(tick) % kSlotRings;
+        const auto zeros = static_cast<uint32_t>(std::countl_zero((tick ^ from_tick) | 1));
+        const LevelPlace place = kPlaceByZeros[zeros];
+        const auto digit = static_cast<uint32_t>(tick >> place.shift) % kLevelSlots;
+        return place.first_ring + static_cast<uint32_t>(tick) % kSlotRings * kLevelSlots + digit;
     }
     static uint32_t first_ring(uint32_t level, uint32_t digit) {
-        return (level * kLevelSlots + digit) * kSlotRings;
+        return level * kLevelSlots * kSlotRings + digit;
     }
 
-    static uint32_t word_of(uint32_t ring) {
-        return ring / (kLevelSlots * kSlotRings) * kSlotRings + ring % kSlotRings;
-    }
-    static uint64_t bit_of(uint32_t ring) { return uint64_t{1} << ring / kSlotRings % kLevelSlots; }
+    static uint32_t word_of(uint32_t ring) { return ring / kLevelSlots; }
+    static uint64_t bit_of(uint32_t ring) { return uint64_t{1} << ring % kLevelSlots; }
     bool is_occupied(uint32_t ring) const { return (occupied_[word_of(ring)] & bit_of(ring)) != 0; }
-    bool has_due() const { return is_occupied(kDue) || is_occupied(kPassed); }
+    bool has_due() const { return occupied_[word_of(kDue)] != 0; }
 
     void append(TimerEntry& entry, uint32_t index) {
         TimerLink& ring = rings_[index];
@@ -179,8 +192,8 @@ class TimerWheel {
     // nothing else. What is inserted for it meanwhile still goes to its end, and so keeps its turn.
     bool cascading_ = false;
     // A bit for each ring that is not empty: at each level, a word for the first rings of its
-    // slots, one for the second rings, and so on; then one for each ring behind the levels.
-    std::array<uint64_t, kLevels * kSlotRings + 2> occupied_{};
+    // slots, one for the second rings, and so on; then one for the rings behind the levels.
+    std::array<uint64_t, kLevels * kSlotRings + 1> occupied_{};
     // Written only once there is something in it, so that a level that is never used stays out of
     // the caches, and mostly out of memory.
     std::array<TimerLink, kRings> rings_;
