@@ -62,6 +62,7 @@ void SimulatedTcp::knock(const std::weak_ptr<SimulatedListener>& listener) {
     }
     const auto end = std::make_shared<SimulatedTcp>(perturbation());
     connect(*this, *end);
+    end->names() = {listening->names().own, names().own};
     stage_ = Stage::kConnected;
     wake(kWakeAny);
     listening->push(end);
@@ -74,6 +75,7 @@ int SimulatedUnix::connect_to(const std::weak_ptr<SimulatedListener>& listener) 
     if (!listening->has_room()) return -EAGAIN;
     const auto end = std::make_shared<SimulatedUnix>(perturbation());
     connect(*this, *end);
+    end->names() = {listening->names().own, names().own};
     fresh_ = false;
     listening->push(end);
     return 0;

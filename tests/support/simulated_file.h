@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "platform/kernel.h"
@@ -34,6 +35,12 @@ constexpr uint32_t kWakeAny = 0;
 constexpr uint32_t kWakeReaders = EPOLLIN | EPOLLPRI | EPOLLRDNORM | EPOLLRDBAND;
 constexpr uint32_t kWakeWriters = EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;
 constexpr uint32_t kWakeError = EPOLLERR;
+
+// Addresses, byte by byte; empty: none.
+struct SimulatedNames {
+    std::string own = {};
+    std::string peer = {};
+};
 
 class SimulatedFile : public std::enable_shared_from_this<SimulatedFile> {
  public:
@@ -70,18 +77,21 @@ class SimulatedFile : public std::enable_shared_from_this<SimulatedFile> {
     virtual int64_t read(char* buffer, size_t length) { return receive(buffer, length, 0); }
     virtual int64_t write(std::string_view bytes) { return send(bytes); }
 
+    SimulatedNames& names() { return names_; }
     std::list<SimulatedWatch*>& watches() { return watches_; }
 
  protected:
     // Tells the watchers, perhaps later.
     void wake(uint32_t key);
     SimulatedPerturbation& perturbation() { return perturbation_; }
+    const SimulatedPerturbation& perturbation() const { return perturbation_; }
 
  private:
     void wake_now(uint32_t key);
 
     SimulatedPerturbation& perturbation_;
     std::list<SimulatedWatch*> watches_;
+    SimulatedNames names_;
 };
 
 }  // namespace cport::test

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -45,11 +46,20 @@ void scatter(std::string_view bytes, const struct iovec* parts, size_t count) {
     }
 }
 
+void copy_name(const std::string& name, struct sockaddr* address, uint32_t* length) {
+    std::memcpy(address, name.data(), std::min<size_t>(name.size(), *length));
+    *length = static_cast<uint32_t>(name.size());
+}
+
 }  // namespace
 
 SimulatedKernel::SimulatedKernel(SimulatedSchedule& schedule, SimulatedPerturbation& perturbation,
-                                 int first_descriptor)
-    : schedule_(schedule), perturbation_(perturbation), first_descriptor_(first_descriptor) {
+                                 std::unique_ptr<SimulatedNumbers> numbers)
+    : schedule_(schedule),
+      perturbation_(perturbation),
+      numbers_(std::move(numbers)),
+      any_of_files_(std::make_shared<SimulatedRegularFile>(perturbation)),
+      any_null_device_(std::make_shared<SimulatedNullDevice>(perturbation)) {
     schedule_.set_idle([this] { return perturbation_.deliver_one(); },
                        [this] { return perturbation_.pending(); });
 }
@@ -77,16 +87,13 @@ auto SimulatedKernel::call_on(int descriptor, Call&& body) {
 
 SimulatedFile* SimulatedKernel::find(int descriptor) {
     const auto found = descriptors_.find(descriptor);
-    return found == descriptors_.end() ? nullptr : found->second.get();
+    if (found != descriptors_.end()) return found->second.get();
+    return files_ == nullptr ? nullptr : find_file(descriptor);
 }
 
-int SimulatedKernel::install(File file) {
-    int number = first_descriptor_;
-    for (const auto& [taken, holder] : descriptors_) {
-        if (taken != number) break;
-        ++number;
-    }
-    descriptors_[number] = std::move(file);
+int SimulatedKernel::install(File file, int flags) {
+    const int number = numbers_->take(flags);
+    if (number >= 0) descriptors_[number] = std::move(file);
     return number;
 }
 
@@ -114,8 +121,13 @@ int SimulatedKernel::close_locked(int descriptor) {
     if (found == descriptors_.end()) return -EBADF;
     const File file = found->second;
     descriptors_.erase(found);
-    if (!has_descriptor(file) && held_.count(file.get()) == 0) last_close(*file);
+    numbers_->give_back(descriptor);
+    release(file);
     return 0;
+}
+
+void SimulatedKernel::release(const File& file) {
+    if (!has_descriptor(file) && held_.count(file.get()) == 0) last_close(*file);
 }
 
 bool SimulatedKernel::has_descriptor(const File& file) const {
@@ -248,7 +260,9 @@ int64_t SimulatedKernel::send(int descriptor, const void* buffer, size_t length)
 }
 
 int SimulatedKernel::is_non_blocking(int descriptor) {
-    return call_on(descriptor, [](SimulatedFile&) { return 1; });
+    return call_on(descriptor, [this, descriptor](SimulatedFile&) {
+        return numbers_->is_non_blocking(descriptor) ? 1 : 0;
+    });
 }
 
 int64_t SimulatedKernel::receive_message(int descriptor, struct msghdr* message, int flags) {
@@ -287,18 +301,34 @@ int SimulatedKernel::take_socket_error(int descriptor) {
     return call_on(descriptor, [](SimulatedFile& file) { return file.take_error(); });
 }
 
-int SimulatedKernel::accept(int listener, struct sockaddr*, uint32_t*, int) {
-    return call_on(listener, [this](SimulatedFile& file) {
+int SimulatedKernel::accept(int listener, struct sockaddr* address, uint32_t* address_length,
+                            int flags) {
+    return call_on(listener, [&](SimulatedFile& file) {
+        // The number first: without one the connection waits on.
+        const int number = numbers_->take((flags & SOCK_NONBLOCK) | O_CLOEXEC);
+        if (number < 0) return number;
         File end;
         const int error = file.accept_end(end);
-        return error != 0 ? error : install(std::move(end));
+        if (error != 0) {
+            numbers_->give_back(number);
+            return error;
+        }
+        if (address != nullptr) copy_name(end->names().peer, address, address_length);
+        descriptors_[number] = std::move(end);
+        return number;
     });
 }
 
 int SimulatedKernel::connect(int descriptor, const struct sockaddr* address,
                              uint32_t address_length) {
     return call_on(descriptor, [&](SimulatedFile& file) {
-        const auto found = listeners_.find(std::string(view(address, address_length)));
+        const std::string name(view(address, address_length));
+        file.names().peer = name;
+        if (auto* datagrams = dynamic_cast<SimulatedDatagrams*>(&file)) {
+            datagrams->set_peer(datagrams_[name]);
+            return 0;
+        }
+        const auto found = listeners_.find(name);
         return file.connect_to(found == listeners_.end() ? std::weak_ptr<SimulatedListener>()
                                                          : found->second);
     });
@@ -307,6 +337,7 @@ int SimulatedKernel::connect(int descriptor, const struct sockaddr* address,
 int SimulatedKernel::listener(bool is_tcp, const std::string& name, int backlog) {
     return call([&](SimulatedSchedule::Lock&) {
         auto made = std::make_shared<SimulatedListener>(perturbation_, is_tcp, backlog);
+        made->names().own = name;
         listeners_[name] = made;
         return install(std::move(made));
     });

@@ -1,6 +1,9 @@
 // The system calls of a simulated machine: what the core calls, and what its peers do.
 #pragma once
 
+#include <fcntl.h>
+#include <poll.h>
+
 #include <cstdint>
 #include <list>
 #include <map>
@@ -11,17 +14,19 @@
 
 #include "platform/kernel.h"
 #include "tests/support/simulated_file.h"
+#include "tests/support/simulated_numbers.h"
 #include "tests/support/simulated_perturbation.h"
 #include "tests/support/simulated_schedule.h"
 #include "tests/support/world.h"
 
 namespace cport::test {
 
+class SimulatedDatagrams;
+
 class SimulatedKernel final : public platform::Kernel, public World {
  public:
-    // Numbers start at `first_descriptor`: below stands what every process has open.
     SimulatedKernel(SimulatedSchedule& schedule, SimulatedPerturbation& perturbation,
-                    int first_descriptor);
+                    std::unique_ptr<SimulatedNumbers> numbers);
 
     int epoll_create() override;
     int epoll_ctl(int epoll, int operation, int descriptor, uint32_t events,
@@ -39,8 +44,9 @@ class SimulatedKernel final : public platform::Kernel, public World {
     int poll_now(int descriptor, uint32_t events) override;
     int64_t receive(int descriptor, void* buffer, size_t length, int flags) override;
     int64_t send(int descriptor, const void* buffer, size_t length) override;
-    // Its descriptors never block, and its messages bring nothing beside their bytes.
+    // None of its calls blocks: who calls for a program that expects it waits with `poll`.
     int is_non_blocking(int descriptor) override;
+    // Messages bring nothing beside their bytes.
     int64_t receive_message(int descriptor, struct msghdr* message, int flags) override;
     int64_t send_message(int descriptor, const struct msghdr* message, int flags) override;
     int64_t read_now(int descriptor, const struct iovec* parts, int count) override;
@@ -50,6 +56,12 @@ class SimulatedKernel final : public platform::Kernel, public World {
     int accept(int listener, struct sockaddr* address, uint32_t* address_length,
                int flags) override;
     int connect(int descriptor, const struct sockaddr* address, uint32_t address_length) override;
+    int64_t send_file(int descriptor, int file, int64_t offset, size_t length) override;
+    int file_kind(int descriptor) override;
+    int64_t read_at(int descriptor, const struct iovec* parts, int count, int64_t offset,
+                    bool at_once) override;
+    int64_t write_at(int descriptor, const struct iovec* parts, int count, int64_t offset) override;
+    int sync_file(int descriptor, bool data_only) override;
     int futex_wait(const uint32_t* word, uint32_t expected) override;
     int futex_wait_until(const uint32_t* word, uint32_t expected, int64_t deadline_ns) override;
     int futex_wake_one(const uint32_t* word) override;
@@ -77,6 +89,33 @@ class SimulatedKernel final : public platform::Kernel, public World {
 
     size_t open_descriptors();
 
+    // What a program calls whose descriptors these are, beside the above.
+    bool has(int descriptor);
+    // As poll(2); 0 when the time is over. A negative timeout waits for ever.
+    int poll(struct pollfd* polled, size_t count, int64_t timeout_ns);
+    int open_unix_pair(int type, int flags, Ends& ends);
+    int open_eventfd(uint64_t count, int flags);
+    int open_pipe(int flags, Ends& ends);
+    int open_stream_socket(bool is_tcp, int flags);
+    int open_datagram_socket(int flags);
+    // One more number, at least `least`; or that number, whatever it stood for.
+    int duplicate_from(int descriptor, int least, int flags);
+    int duplicate_onto(int descriptor, int number, int flags);
+    // The number is about to be another's: what it stood for is closed, and it is not given back.
+    void forget(int descriptor);
+    int name(int descriptor, const std::string& name);
+    int names(int descriptor, SimulatedNames& names);
+    int listen(int descriptor, int backlog);
+    int reset_when_closed(int descriptor);
+
+    // Files, directories and null devices that the program opens are not the machine's: `files`
+    // answers for them.
+    void set_files(platform::Kernel& files);
+
+    // Around a fork.
+    void before_fork();
+    void after_fork(bool in_child);
+
     using File = std::shared_ptr<SimulatedFile>;
     // Of rings, under the schedule's lock. nullptr: the number names nothing. What is held stays
     // open when its last descriptor is closed.
@@ -98,20 +137,31 @@ class SimulatedKernel final : public platform::Kernel, public World {
     auto call_on(int descriptor, Call&& body);
 
     SimulatedFile* find(int descriptor);
-    int install(File file);
+    // Of those that are not the machine's.
+    SimulatedFile* find_file(int descriptor);
+    // Takes a number for it; a negative errno where there is none.
+    int install(File file, int flags = O_CLOEXEC | O_NONBLOCK);
     template <typename End>
     Ends install_pair();
+    int install_two(File one, File other, int flags, Ends& ends);
     int close_locked(int descriptor);
     int futex_wake(const uint32_t* word, int most);
     bool has_descriptor(const File& file) const;
+    // One that named it is gone.
+    void release(const File& file);
     void last_close(SimulatedFile& file);
 
     SimulatedSchedule& schedule_;
     SimulatedPerturbation& perturbation_;
-    const int first_descriptor_;
+    const std::unique_ptr<SimulatedNumbers> numbers_;
+    platform::Kernel* files_ = nullptr;
+    int probe_ = -1;  // an epoll instance of theirs
+    const File any_of_files_;
+    const File any_null_device_;
     std::map<int, File> descriptors_;
     std::map<SimulatedFile*, int> held_;  // how often, by rings
     std::map<std::string, std::weak_ptr<SimulatedListener>> listeners_;
+    std::map<std::string, std::weak_ptr<SimulatedDatagrams>> datagrams_;
     std::list<FutexWaiter> futex_waiters_;  // those that wait longest first
 };
 

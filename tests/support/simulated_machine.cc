@@ -9,7 +9,7 @@ namespace cport::test {
 SimulatedMachine::SimulatedMachine(const SimulatedSettings& settings)
     : schedule_(std::make_shared<SimulatedSchedule>(settings.seed, settings.takes_turns)),
       perturbation_(settings.seed + 1, settings.chances),
-      kernel_(*schedule_, perturbation_, settings.first_descriptor),
+      kernel_(*schedule_, perturbation_, std::make_unique<OwnNumbers>(settings.first_descriptor)),
       threads_(schedule_, platform::linux_platform().threads),
       clock_(*schedule_),
       rings_(kernel_, *schedule_, perturbation_) {}

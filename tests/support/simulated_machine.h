@@ -19,6 +19,7 @@ struct SimulatedSettings {
     SimulatedChances chances = {};
     // One thread at a time, chosen by the seed: a run replays exactly.
     bool takes_turns = true;
+    // Below stands what every process has open.
     int first_descriptor = 3;
 };
 

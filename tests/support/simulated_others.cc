@@ -17,8 +17,11 @@ constexpr uint32_t kWakePipeWriter = EPOLLOUT | EPOLLWRNORM;
 }  // namespace
 
 void SimulatedDatagrams::connect(SimulatedDatagrams& one, SimulatedDatagrams& other) {
-    one.peer_ = &other;
-    other.peer_ = &one;
+    const auto of = [](SimulatedDatagrams& end) {
+        return std::static_pointer_cast<SimulatedDatagrams>(end.shared_from_this());
+    };
+    one.peer_ = of(other);
+    other.peer_ = of(one);
 }
 
 int SimulatedDatagrams::socket_type() const { return SOCK_DGRAM; }
@@ -55,21 +58,19 @@ int64_t SimulatedDatagrams::send(std::string_view bytes) {
     if (error_ != 0) return -std::exchange(error_, 0);
     // The loopback device gives the sender's memory back at once, which is an edge.
     wake(kWakeWriters);
-    if (peer_ == nullptr) {
+    const auto peer = peer_.lock();
+    if (peer == nullptr || !peer->open_) {
         error_ = ECONNREFUSED;
         wake(kWakeError);
-    } else if (peer_->queued_bytes_ + bytes.size() <= kQueuedBytesMax) {
-        peer_->queue_.emplace_back(bytes);
-        peer_->queued_bytes_ += bytes.size();
-        peer_->wake(kWakeReaders);
+    } else if (peer->queued_bytes_ + bytes.size() <= perturbation().sizes().udp_receive_bytes) {
+        peer->queue_.emplace_back(bytes);
+        peer->queued_bytes_ += bytes.size();
+        peer->wake(kWakeReaders);
     }
     return static_cast<int64_t>(bytes.size());
 }
 
-void SimulatedDatagrams::close() {
-    if (peer_ != nullptr) peer_->peer_ = nullptr;
-    peer_ = nullptr;
-}
+void SimulatedDatagrams::close() { open_ = false; }
 
 SimulatedPipeReader::SimulatedPipeReader(SimulatedPerturbation& perturbation,
                                          std::shared_ptr<SimulatedPipe> pipe)

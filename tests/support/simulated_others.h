@@ -14,11 +14,12 @@ namespace cport::test {
 // One of two UDP sockets that are connected to each other.
 class SimulatedDatagrams final : public SimulatedFile {
  public:
-    static constexpr size_t kQueuedBytesMax = 64 * 1024;
     static constexpr size_t kDatagramBytesMax = 65'507;
 
     using SimulatedFile::SimulatedFile;
     static void connect(SimulatedDatagrams& one, SimulatedDatagrams& other);
+    // To whom has the name; only from there messages come then.
+    void set_peer(const std::weak_ptr<SimulatedDatagrams>& peer) { peer_ = peer; }
 
     platform::DescriptorKind kind() const override { return platform::DescriptorKind::kSocket; }
     uint32_t poll() override;
@@ -30,7 +31,8 @@ class SimulatedDatagrams final : public SimulatedFile {
     int64_t send(std::string_view bytes) override;
 
  private:
-    SimulatedDatagrams* peer_ = nullptr;
+    std::weak_ptr<SimulatedDatagrams> peer_;
+    bool open_ = true;
     std::deque<std::string> queue_;
     size_t queued_bytes_ = 0;
     int error_ = 0;
@@ -82,6 +84,16 @@ class SimulatedEventfd final : public SimulatedFile {
 
  private:
     uint64_t count_ = 0;
+};
+
+// What epoll refuses although it is no file.
+class SimulatedNullDevice final : public SimulatedFile {
+ public:
+    using SimulatedFile::SimulatedFile;
+    bool can_be_watched() const override { return false; }
+    uint32_t poll() override { return EPOLLIN | EPOLLOUT | EPOLLRDNORM | EPOLLWRNORM; }
+    int64_t read(char*, size_t) override { return 0; }
+    int64_t write(std::string_view bytes) override { return static_cast<int64_t>(bytes.size()); }
 };
 
 // An empty regular file.

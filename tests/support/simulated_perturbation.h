@@ -2,6 +2,7 @@
 // from one seed. And what Linux never does, for tests that must find it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -37,10 +38,28 @@ struct SimulatedChances {
     uint32_t errnos_wrong = 0;  // ECONNRESET instead of EPIPE
 };
 
+// How much fits into the buffers of a machine. Small ones are often full, as random sequences like
+// them; Linux's hold what programs send without looking.
+struct SimulatedSizes {
+    size_t tcp_send_bytes = 16 * 1024;
+    size_t tcp_receive_bytes = 16 * 1024;
+    size_t unix_send_bytes = 16 * 1024;
+    size_t udp_receive_bytes = 64 * 1024;
+};
+constexpr SimulatedSizes kSizesOfLinux = {
+    .tcp_send_bytes = 256 * 1024,
+    .tcp_receive_bytes = 128 * 1024,
+    .unix_send_bytes = 212'992,
+    .udp_receive_bytes = 212'992,
+};
+
 class SimulatedPerturbation {
  public:
-    SimulatedPerturbation(uint64_t seed, const SimulatedChances& chances)
-        : chances_(chances), random_(seed) {}
+    SimulatedPerturbation(uint64_t seed, const SimulatedChances& chances,
+                          const SimulatedSizes& sizes = {})
+        : chances_(chances), sizes_(sizes), random_(seed) {}
+
+    const SimulatedSizes& sizes() const { return sizes_; }
 
     bool happens(uint32_t SimulatedChances::*chance) {
         const uint32_t permille = chances_.*chance;
@@ -69,6 +88,7 @@ class SimulatedPerturbation {
 
  private:
     SimulatedChances chances_;
+    const SimulatedSizes sizes_;
     std::mt19937_64 random_;
     std::deque<std::function<void()>> put_off_;
 };

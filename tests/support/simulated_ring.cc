@@ -100,6 +100,7 @@ class SimulatedRing final : public platform::Ring {
 
 std::unique_ptr<platform::Ring> SimulatedRings::create(int& error) {
     error = 0;
+    SimulatedSchedule::Lock lock = schedule_.lock();
     return std::make_unique<SimulatedRing>(kernel_, schedule_, perturbation_);
 }
 

@@ -1,6 +1,9 @@
 #include "tests/support/simulated_schedule.h"
 
+#include <pthread.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
@@ -22,6 +25,9 @@ SimulatedSchedule::SimulatedSchedule(uint64_t seed, bool takes_turns)
     running_ = announce(held);
     threads_.front().id = std::this_thread::get_id();
 }
+
+SimulatedSchedule::SimulatedSchedule(platform::Clock& real_clock)
+    : takes_turns_(false), real_clock_(&real_clock) {}
 
 void SimulatedSchedule::set_idle(std::function<bool()> deliver, std::function<bool()> pending) {
     deliver_ = std::move(deliver);
@@ -114,7 +120,28 @@ void SimulatedSchedule::pass(Lock& lock) {
     }
 }
 
+bool SimulatedSchedule::wait_on_real_clock(Lock& lock, absl::FunctionRef<bool()> ready,
+                                           int64_t deadline_ns) {
+    // No call of the core is a point where a thread can be cancelled.
+    int previous = 0;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &previous);
+    ++waiting_;
+    while (!ready() && now_ns() < deadline_ns) {
+        if (deadline_ns == kForEver_ns) {
+            changed_.wait(lock);
+        } else {
+            // Both are CLOCK_MONOTONIC.
+            changed_.wait_until(
+                lock, std::chrono::steady_clock::time_point(std::chrono::nanoseconds(deadline_ns)));
+        }
+    }
+    --waiting_;
+    pthread_setcancelstate(previous, nullptr);
+    return ready();
+}
+
 bool SimulatedSchedule::wait(Lock& lock, absl::FunctionRef<bool()> ready, int64_t deadline_ns) {
+    if (real_clock_ != nullptr) return wait_on_real_clock(lock, ready, deadline_ns);
     Thread& me = self();
     me.ready = &ready;
     me.deadline_ns = deadline_ns;

@@ -2,7 +2,8 @@
 //
 // Threads that take turns run one at a time; at each call of the machine the seed decides who goes
 // on, so that a seed replays exactly. Threads that do not take turns run as the real machine likes.
-// Time stands still until the test moves it, or until every thread waits.
+// Time stands still until the test moves it, or until every thread waits. On the real clock it does
+// neither: then any thread of the process may come, and nobody knows whether it will.
 #pragma once
 
 #include <absl/functional/function_ref.h>
@@ -17,6 +18,8 @@
 #include <string>
 #include <thread>
 
+#include "platform/clock.h"
+
 namespace cport::test {
 
 class SimulatedSchedule {
@@ -26,6 +29,8 @@ class SimulatedSchedule {
 
     // The constructing thread is the first of the schedule; it has the turn.
     SimulatedSchedule(uint64_t seed, bool takes_turns);
+    // Without turns, on the real clock.
+    explicit SimulatedSchedule(platform::Clock& real_clock);
     SimulatedSchedule(const SimulatedSchedule&) = delete;
     SimulatedSchedule& operator=(const SimulatedSchedule&) = delete;
 
@@ -39,12 +44,14 @@ class SimulatedSchedule {
     // Waits until no other thread can go on and nothing is on its way.
     void wait_until_quiet(Lock& lock);
     // To be called after each change, for threads that do not take turns.
-    void changed() { changed_.notify_all(); }
+    void changed() {
+        if (waiting_ > 0 || real_clock_ == nullptr) changed_.notify_all();
+    }
 
     // Does one thing that the machine has put off, false if there is none.
     void set_idle(std::function<bool()> deliver, std::function<bool()> pending);
 
-    int64_t now_ns() const { return now_ns_; }
+    int64_t now_ns() const { return real_clock_ != nullptr ? real_clock_->now_ns() : now_ns_; }
     void advance(int64_t by_ns) { now_ns_ += by_ns; }
     // How far time had to move because nobody could go on without.
     int64_t jumped_ns() const { return jumped_ns_; }
@@ -57,6 +64,12 @@ class SimulatedSchedule {
     void end();
     bool ended(Ticket ticket) const;
     bool alone() const { return threads_.size() == 1; }
+
+    // After a fork, which found the lock taken. The child has no other threads.
+    void unlock_after_fork(bool in_child) {
+        if (in_child) waiting_ = 0;
+        mutex_.unlock();
+    }
 
     // What is printed before a test program ends because nobody can go on.
     void set_label(std::string label) { label_ = std::move(label); }
@@ -77,8 +90,11 @@ class SimulatedSchedule {
     void hand_over(Lock& lock, Thread& me);
     // Moves what was put off, or time, when nobody can go on.
     void move_world();
+    bool wait_on_real_clock(Lock& lock, absl::FunctionRef<bool()> ready, int64_t deadline_ns);
 
     const bool takes_turns_;
+    platform::Clock* const real_clock_ = nullptr;
+    int waiting_ = 0;  // threads, on the real clock
     std::mt19937_64 random_;
     std::mutex mutex_;
     std::condition_variable changed_;

@@ -23,10 +23,10 @@ int SimulatedTcp::unread_bytes() const {
 
 size_t SimulatedTcp::room() const {
     const size_t used = peer_ == nullptr ? 0 : peer_->in_flight_bytes_;
-    return used >= kSendBytesMax ? 0 : kSendBytesMax - used;
+    return used >= send_bytes_max() ? 0 : send_bytes_max() - used;
 }
 
-bool SimulatedTcp::writable() const { return room() >= (kSendBytesMax - room()) / 2; }
+bool SimulatedTcp::writable() const { return room() >= (send_bytes_max() - room()) / 2; }
 
 uint32_t SimulatedTcp::poll() {
     if (stage_ == Stage::kFresh) return EPOLLOUT | EPOLLWRNORM | EPOLLHUP;
@@ -131,7 +131,7 @@ void SimulatedTcp::enqueue(Segment segment) {
 void SimulatedTcp::arrive(bool may_be_late) {
     while (!in_flight_.empty()) {
         const Segment& next = in_flight_.front();
-        if (!next.fin && unread_.size() >= kReceiveBytesMax) return;
+        if (!next.fin && unread_.size() >= receive_bytes_max()) return;
         if (may_be_late && perturbation().happens(&SimulatedChances::segments_late)) {
             if (look_is_planned_) return;
             look_is_planned_ = true;
@@ -159,7 +159,7 @@ void SimulatedTcp::arrive_first() {
         finish_if_both_ended();
         return;
     }
-    size_t count = std::min(next.bytes.size(), kReceiveBytesMax - unread_.size());
+    size_t count = std::min(next.bytes.size(), receive_bytes_max() - unread_.size());
     if (count == 0) return;
     if (!next.urgent && perturbation().happens(&SimulatedChances::segments_late)) {
         count = perturbation().part_of(count);
@@ -198,7 +198,7 @@ void SimulatedTcp::finish_if_both_ended() {
 }
 
 int SimulatedTcp::shutdown(int how) {
-    if (closed_) {
+    if (closed_ || stage_ == Stage::kFresh) {
         wake(kWakeAny);
         return -ENOTCONN;
     }

@@ -15,9 +15,6 @@ namespace cport::test {
 
 class SimulatedTcp final : public SimulatedFile {
  public:
-    static constexpr size_t kSendBytesMax = 16 * 1024;
-    static constexpr size_t kReceiveBytesMax = 16 * 1024;
-
     using SimulatedFile::SimulatedFile;
     static void connect(SimulatedTcp& one, SimulatedTcp& other);
 
@@ -45,6 +42,8 @@ class SimulatedTcp final : public SimulatedFile {
         bool fin = false;
     };
 
+    size_t send_bytes_max() const { return perturbation().sizes().tcp_send_bytes; }
+    size_t receive_bytes_max() const { return perturbation().sizes().tcp_receive_bytes; }
     // What the peer sent is on its way to this end.
     void enqueue(Segment segment);
     // Lets what is in flight arrive; late ones may have to wait again.

@@ -13,9 +13,12 @@ void SimulatedUnix::connect(SimulatedUnix& one, SimulatedUnix& other) {
     other.peer_ = &one;
 }
 
-int SimulatedUnix::socket_type() const { return SOCK_STREAM; }
+int SimulatedUnix::socket_type() const { return type_; }
 
 int SimulatedUnix::unread_bytes() const {
+    if (type_ == SOCK_DGRAM) {
+        return messages_.empty() ? 0 : static_cast<int>(messages_.front().size());
+    }
     size_t bytes = 0;
     for (const std::string& message : messages_) bytes += message.size();
     return static_cast<int>(bytes - first_offset_);
@@ -39,9 +42,10 @@ void SimulatedUnix::read_to_its_end(size_t message_bytes) {
     if (peer_->writable()) peer_->wake(kWakeWriters);
 }
 
-int64_t SimulatedUnix::receive(char* buffer, size_t length, int) {
+int64_t SimulatedUnix::receive(char* buffer, size_t length, int flags) {
     if (perturbation().happens(&SimulatedChances::interrupted)) return -EINTR;
     if (fresh_) return -EINVAL;
+    if (has_messages()) return receive_message(buffer, length, flags);
     size_t copied = 0;
     while (copied < length && !messages_.empty()) {
         if (copied > 0 && perturbation().happens(&SimulatedChances::reads_short)) break;
@@ -62,11 +66,39 @@ int64_t SimulatedUnix::receive(char* buffer, size_t length, int) {
     return receive_shut_ ? 0 : -EAGAIN;
 }
 
+int64_t SimulatedUnix::receive_message(char* buffer, size_t length, int flags) {
+    if (!messages_.empty()) {
+        const std::string message = std::move(messages_.front());
+        messages_.pop_front();
+        read_to_its_end(message.size());
+        const size_t copied = std::min(length, message.size());
+        std::copy_n(message.data(), copied, buffer);
+        return static_cast<int64_t>((flags & MSG_TRUNC) != 0 ? message.size() : copied);
+    }
+    if (error_ != 0) return take_error();
+    return receive_shut_ && type_ == SOCK_SEQPACKET ? 0 : -EAGAIN;
+}
+
+int64_t SimulatedUnix::send_message(std::string_view bytes) {
+    // Linux keeps a part for itself.
+    constexpr size_t kOverhead_bytes = 32;
+    if (bytes.size() > send_bytes_max() - kOverhead_bytes) return -EMSGSIZE;
+    if (sent_unread_ >= send_bytes_max() || peer_->queue_is_full()) return -EAGAIN;
+    sent_unread_ += bytes.size();
+    peer_->messages_.emplace_back(bytes);
+    peer_->wake(kWakeReaders);
+    return static_cast<int64_t>(bytes.size());
+}
+
 int64_t SimulatedUnix::send(std::string_view bytes) {
     if (fresh_) return -ENOTCONN;
+    if (peer_ == nullptr && type_ == SOCK_DGRAM) {
+        return std::exchange(told_of_end_, true) ? -ENOTCONN : -ECONNREFUSED;
+    }
     if (send_shut_ || peer_ == nullptr || peer_->receive_shut_) return -EPIPE;
     if (error_ != 0) return take_error();
-    if (sent_unread_ >= kSendBytesMax) return -EAGAIN;
+    if (has_messages()) return send_message(bytes);
+    if (sent_unread_ >= send_bytes_max()) return -EAGAIN;
     if (perturbation().happens(&SimulatedChances::sends_refused)) {
         // A reader that made room just now has its edge on the way.
         perturbation().later([self = weak_from_this()] {
@@ -75,7 +107,7 @@ int64_t SimulatedUnix::send(std::string_view bytes) {
         });
         if (writable()) return -EAGAIN;
     }
-    size_t taken = std::min(bytes.size(), kSendBytesMax - sent_unread_);
+    size_t taken = std::min(bytes.size(), send_bytes_max() - sent_unread_);
     if (perturbation().happens(&SimulatedChances::sends_short)) {
         taken = perturbation().part_of(taken);
     }
@@ -102,6 +134,7 @@ void SimulatedUnix::close() {
     SimulatedUnix* peer = std::exchange(peer_, nullptr);
     if (peer == nullptr) return;
     peer->peer_ = nullptr;
+    if (type_ == SOCK_DGRAM) return;
     peer->receive_shut_ = peer->send_shut_ = true;
     if (!messages_.empty()) peer->error_ = ECONNRESET;
     peer->wake(kWakeAny);
