@@ -48,6 +48,12 @@ Operation* Slab::pop_shared() {
         const uint32_t next = slot->next_free.load(std::memory_order_relaxed);
         if (shared_.compare_exchange_weak(head, next_head(head, next), std::memory_order_acquire,
                                           std::memory_order_acquire)) {
+            // Another CPU wrote it last; whoever takes one slot soon takes the next.
+            if (next != 0) {
+                const char* following = reinterpret_cast<const char*>(at(next - 1));
+                __builtin_prefetch(following, 1);
+                __builtin_prefetch(following + 64, 1);
+            }
             return slot;
         }
     }
