@@ -11,7 +11,7 @@ class Memory {
     virtual ~Memory() = default;
 
     // Blocks of so many bytes, and of more, share no page with others.
-    static constexpr size_t kOwnPages_bytes = size_t{64} * 1024;
+    static constexpr size_t kOwnPages_bytes = size_t{16} * 1024;
 
     // `alignment` is a power of two. nullptr when there is none left. The memory is zero-filled.
     virtual void* allocate(size_t size, size_t alignment) = 0;
