@@ -10,7 +10,8 @@
  *   receive.length = sizeof(bytes);
  *   completion_port_submit(port, &receive.common, NULL, NULL);
  *
- * The structure is copied by the submission; what it points to is borrowed until the completion.
+ * The structure is read during the submission, in which nobody may change it, and not after it; what
+ * it points to is borrowed until the completion.
  * Operations and adds of one socket share its queues: reads complete in order, writes complete in
  * order. completion_port_remove ends both.
  *

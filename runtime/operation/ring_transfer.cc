@@ -39,7 +39,7 @@ Step Transfer::came_back(Socket& socket, Operation& operation, int32_t result) {
     if (begins_again(result)) return Step::kPaused;
     if (operation.direction == Direction::kWrite) {
         // The kernel tells a reset once. Where a receive heard of it, this send was told EPIPE.
-        const bool is_known = result < 0 && socket.write_error() != 0;
+        const bool is_known = result == -EPIPE && socket.write_error() != 0;
         return have_written(socket, operation, is_known ? -socket.write_error() : result);
     }
     if (!socket.has(kStream)) return have_read_message(socket, operation, result);

@@ -13,6 +13,8 @@ namespace cport::test {
 namespace {
 
 constexpr uint64_t kRenewed_ns = 5'000'000;
+// A test may choose a time before it makes the submission, but not this long before.
+constexpr uint64_t kChosenBefore_ns = 1'000'000'000;
 
 uint64_t monotonic_ns() {
     timespec time{};
@@ -123,7 +125,7 @@ int Submission::submit_to(COMPLETION_PORT_HANDLE port, COMPLETION_PORT_COMPLETIO
 bool Submission::renew_times() {
     const auto renewed = [this](uint64_t& time_ns) {
         const uint64_t now_ns = monotonic_ns();
-        if (time_ns <= made_ns_ || time_ns > now_ns) return false;
+        if (time_ns + kChosenBefore_ns <= made_ns_ || time_ns > now_ns) return false;
         time_ns = now_ns + kRenewed_ns;
         return true;
     };

@@ -115,6 +115,7 @@ void EchoServerProcess::expect_falls_asleep() const {
 
 uint64_t EchoServerProcess::worker_sleeps() const {
     uint64_t sum = 0;
+    int workers = 0;
     for (const auto& thread :
          std::filesystem::directory_iterator(proc_path(process_.pid(), "task"))) {
         std::ifstream file(thread.path() / "status");
@@ -123,11 +124,13 @@ uint64_t EchoServerProcess::worker_sleeps() const {
         while (file >> word) {
             uint64_t count = 0;
             if (word == "Name:") file >> name;
-            if (word == "voluntary_ctxt_switches:" && file >> count) {
-                sum += name == kWorkerName ? count : 0;
+            if (word == "voluntary_ctxt_switches:" && file >> count && name == kWorkerName) {
+                sum += count;
+                ++workers;
             }
         }
     }
+    EXPECT_GT(workers, 0) << "no thread is called " << kWorkerName;
     return sum;
 }
 
