@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <thread>
 #include <vector>
 
@@ -162,6 +163,8 @@ TEST_P(CloseOperationTest, CannotBeCancelledAndHappensWhateverBecomesOfThePort) 
 
 // Spec: CP-CLOSE-5
 TEST_P(CloseOperationTest, AddsThatRaceItCompleteBeforeItOrAreRefused) {
+    // An adder that is so far ahead waits for the close, however long that thread rests.
+    constexpr size_t kAhead = 500;
     const int rounds = scaled(400, 50);
     for (int i = 0; i < rounds; ++i) {
         Pair pair = unix_pair();
@@ -169,6 +172,7 @@ TEST_P(CloseOperationTest, AddsThatRaceItCompleteBeforeItOrAreRefused) {
         std::array<std::vector<Submission*>, 2> accepted;
         std::array<Gate, 2> begun;
         std::array<std::thread, 2> adders;
+        std::atomic<bool> closing{false};
         for (size_t k = 0; k < adders.size(); ++k) {
             adders[k] = std::thread([&, k] {
                 // Until the close refuses it: the number stays closed.
@@ -177,6 +181,7 @@ TEST_P(CloseOperationTest, AddsThatRaceItCompleteBeforeItOrAreRefused) {
                     if (receive.submit(port()) != 0) return;
                     accepted[k].push_back(&receive);
                     if (accepted[k].size() == 2) begun[k].open();
+                    if (accepted[k].size() == kAhead) closing.wait(false);
                 }
             });
         }
@@ -185,6 +190,8 @@ TEST_P(CloseOperationTest, AddsThatRaceItCompleteBeforeItOrAreRefused) {
         // Held back, so that no add meets the number after it was closed.
         Gate adders_ended;
         close.then([&](const COMPLETION_PORT_COMPLETION&) { adders_ended.wait(); });
+        closing.store(true);
+        closing.notify_all();
         ASSERT_EQ(close.submit(port()), 0);
         for (std::thread& adder : adders) adder.join();
         adders_ended.open();
