@@ -173,10 +173,12 @@ TEST_P(CloseOperationTest, AddsThatRaceItCompleteBeforeItOrAreRefused) {
         std::array<Gate, 2> begun;
         std::array<std::thread, 2> adders;
         std::atomic<bool> closing{false};
+        std::atomic<bool> told{false};
         for (size_t k = 0; k < adders.size(); ++k) {
             adders[k] = std::thread([&, k] {
-                // Until the close refuses it: the number stays closed.
-                for (;;) {
+                // Until the close refuses it. One that came right before the number was closed made
+                // the port know it again, and until that meets its end nothing refuses the others.
+                while (!told.load()) {
                     Submission& receive = submission("?").as_receive(number);
                     if (receive.submit(port()) != 0) return;
                     accepted[k].push_back(&receive);
@@ -189,7 +191,10 @@ TEST_P(CloseOperationTest, AddsThatRaceItCompleteBeforeItOrAreRefused) {
         Submission& close = close_of(number);
         // Held back, so that no add meets the number after it was closed.
         Gate adders_ended;
-        close.then([&](const COMPLETION_PORT_COMPLETION&) { adders_ended.wait(); });
+        close.then([&](const COMPLETION_PORT_COMPLETION&) {
+            told.store(true);
+            adders_ended.wait();
+        });
         closing.store(true);
         closing.notify_all();
         ASSERT_EQ(close.submit(port()), 0);
@@ -202,7 +207,9 @@ TEST_P(CloseOperationTest, AddsThatRaceItCompleteBeforeItOrAreRefused) {
                 const Recorded ended = receive->wait_for(1);
                 // Else it came when nothing refused it any more, and nothing was open either.
                 if (ended.sequence > last.sequence) {
-                    EXPECT_EQ(ending_of(ended.record), failed(-EBADF));
+                    const Ending ending = ending_of(ended.record);
+                    EXPECT_TRUE(ending == failed(-EBADF) || ending == abandoned(-ECANCELED))
+                        << ::testing::PrintToString(ending);
                 }
             }
         }
