@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <thread>
 #include <vector>
 
@@ -162,6 +163,8 @@ TEST_P(CloseOperationTest, CannotBeCancelledAndHappensWhateverBecomesOfThePort) 
 
 // Spec: CP-CLOSE-5
 TEST_P(CloseOperationTest, AddsThatRaceItCompleteBeforeItOrAreRefused) {
+    // An adder that is so far ahead waits for the close, however long that thread rests.
+    constexpr size_t kAhead = 500;
     const int rounds = scaled(400, 50);
     for (int i = 0; i < rounds; ++i) {
         Pair pair = unix_pair();
@@ -169,14 +172,18 @@ TEST_P(CloseOperationTest, AddsThatRaceItCompleteBeforeItOrAreRefused) {
         std::array<std::vector<Submission*>, 2> accepted;
         std::array<Gate, 2> begun;
         std::array<std::thread, 2> adders;
+        std::atomic<bool> closing{false};
+        std::atomic<bool> told{false};
         for (size_t k = 0; k < adders.size(); ++k) {
             adders[k] = std::thread([&, k] {
-                // Until the close refuses it: the number stays closed.
-                for (;;) {
+                // Until the close refuses it. One that came right before the number was closed made
+                // the port know it again, and until that meets its end nothing refuses the others.
+                while (!told.load()) {
                     Submission& receive = submission("?").as_receive(number);
                     if (receive.submit(port()) != 0) return;
                     accepted[k].push_back(&receive);
                     if (accepted[k].size() == 2) begun[k].open();
+                    if (accepted[k].size() == kAhead) closing.wait(false);
                 }
             });
         }
@@ -184,7 +191,12 @@ TEST_P(CloseOperationTest, AddsThatRaceItCompleteBeforeItOrAreRefused) {
         Submission& close = close_of(number);
         // Held back, so that no add meets the number after it was closed.
         Gate adders_ended;
-        close.then([&](const COMPLETION_PORT_COMPLETION&) { adders_ended.wait(); });
+        close.then([&](const COMPLETION_PORT_COMPLETION&) {
+            told.store(true);
+            adders_ended.wait();
+        });
+        closing.store(true);
+        closing.notify_all();
         ASSERT_EQ(close.submit(port()), 0);
         for (std::thread& adder : adders) adder.join();
         adders_ended.open();
@@ -195,7 +207,9 @@ TEST_P(CloseOperationTest, AddsThatRaceItCompleteBeforeItOrAreRefused) {
                 const Recorded ended = receive->wait_for(1);
                 // Else it came when nothing refused it any more, and nothing was open either.
                 if (ended.sequence > last.sequence) {
-                    EXPECT_EQ(ending_of(ended.record), failed(-EBADF));
+                    const Ending ending = ending_of(ended.record);
+                    EXPECT_TRUE(ending == failed(-EBADF) || ending == abandoned(-ECANCELED))
+                        << ::testing::PrintToString(ending);
                 }
             }
         }

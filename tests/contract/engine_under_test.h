@@ -50,7 +50,7 @@ inline std::string engine_name(const ::testing::TestParamInfo<EngineUnderTest>& 
     return info.param.name;
 }
 
-// Sanitizers cost memory, and TSan a multiple of the time: long runs shrink under them.
+// Sanitizers cost memory, and TSan a multiple of the time.
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
 #define CPORT_TEST_SANITIZED 1
@@ -80,10 +80,16 @@ inline constexpr bool kThreadSanitized = true;
 inline constexpr bool kThreadSanitized = false;
 #endif
 
+// There only where the program runs on the simulated machine, whose calls all take one lock.
+[[gnu::weak]] bool on_simulated_machine();
+
+// Whether long runs shrink.
+inline bool runs_shrink() { return kSanitized || on_simulated_machine != nullptr; }
+
 // How often a long test repeats: ten times as often in a campaign (./dev test --long).
-inline int scaled(int full, int sanitized) {
+inline int scaled(int full, int shrunk) {
     const int campaign = std::getenv("CPORT_LONG") != nullptr ? 10 : 1;
-    return campaign * (kSanitized ? sanitized : full);
+    return campaign * (runs_shrink() ? shrunk : full);
 }
 
 }  // namespace cport::test

@@ -68,7 +68,7 @@ CPORT_ON_EVERY_ENGINE(TimerRaceTest);
 
 // Spec: CP-TIMER-9
 TEST_P(TimerRaceTest, AMillionTimersAtOnce) {
-    const uint32_t kTimers = kSanitized ? 100'000 : 1'000'000;
+    const uint32_t kTimers = runs_shrink() ? 100'000 : 1'000'000;
     const uint32_t seed = std::random_device{}();
     std::cout << "seed " << seed << std::endl;
     std::mt19937 random(seed);

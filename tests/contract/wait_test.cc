@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <barrier>
 #include <set>
 #include <string>
 #include <thread>
@@ -145,34 +146,45 @@ TEST_P(WaitTest, ManyRecordsFinishedAtOnceWakeEverySleeper) {
     }
 }
 
-// One that looks and leaves must not take the sleepers' wake with it.
+// One that looks and leaves must not take the sleepers' wake with it. Each round is bounded work:
+// whoever looks without end keeps the others from the processor.
 // Spec: CP-WAIT-3
 TEST_P(WaitTest, ThoseWhoOnlyLookDoNotStealAWake) {
-    const int kRounds = scaled(5'000, 500);
-    std::atomic<bool> stop{false};
-    std::vector<std::thread> lookers;
+    constexpr int kLooks = 5;
+    const int kRounds = scaled(1'000, 300);
     std::atomic<int> taken{0};
-    for (int i = 0; i < 2; ++i) {
-        lookers.emplace_back([&, i] {
-            COMPLETION_PORT_COMPLETION record;
-            const int64_t timeout_ns = i;  // one looks, the other falls asleep for a moment
-            while (!stop.load()) {
-                if (completion_port_wait(port(), &record, 1, timeout_ns) == 1) taken.fetch_add(1);
+    const auto take = [&](int64_t timeout_ns) {
+        COMPLETION_PORT_COMPLETION record;
+        if (completion_port_wait(port(), &record, 1, timeout_ns) != 1) return false;
+        taken.fetch_add(1);
+        taken.notify_one();
+        return true;
+    };
+    std::barrier<> meeting(3);
+    std::vector<std::thread> lookers;
+    // One looks, the other falls asleep for a moment.
+    for (const int64_t timeout_ns : {0, 1}) {
+        lookers.emplace_back([&, timeout_ns] {
+            for (int round = 0; round < kRounds; ++round) {
+                meeting.arrive_and_wait();
+                for (int look = 0; look < kLooks; ++look) take(timeout_ns);
+                meeting.arrive_and_wait();
             }
         });
     }
     std::thread sleeper([&] {
-        COMPLETION_PORT_COMPLETION record;
-        while (completion_port_wait(port(), &record, 1, -1) == 1) taken.fetch_add(1);
+        while (take(-1)) {
+        }
     });
-    for (int round = 1; round <= kRounds; ++round) {
-        post(static_cast<uint64_t>(round));
-        wait_until([&] { return taken.load() == round; });
+    for (int posted = 0; posted < 2 * kRounds;) {
+        meeting.arrive_and_wait();
+        post(static_cast<uint64_t>(++posted));
+        meeting.arrive_and_wait();
+        // Only the sleeper is left for this one.
+        post(static_cast<uint64_t>(++posted));
+        for (int seen = taken.load(); seen != posted; seen = taken.load()) taken.wait(seen);
     }
-    stop.store(true);
     for (std::thread& looker : lookers) looker.join();
-    post(0);
-    wait_until([&] { return taken.load() == kRounds + 1; });
     completion_port_shutdown(port());
     sleeper.join();
 }

@@ -5,14 +5,10 @@ namespace {
 
 constexpr const char* kNoAncillary = "messages bring nothing beside their bytes there";
 constexpr const char* kNoDevices = "it has no FIFOs, terminals and timers";
-constexpr const char* kOneLock =
-    "all threads share the machine's lock, and those that call it without end keep others out";
 constexpr const char* kProcess = "it looks at how Linux sleeps, opens or remembers, not at a port";
 
 constexpr Excluded kExcluded[] = {
     {"shipped_module", kWholeFamily, "it loads the shared library, which makes its own calls"},
-    {"close_operation", "Engine/CloseOperationTest.AddsThatRaceItCompleteBeforeItOrAreRefused/*",
-     kOneLock},
     {"create", "Engine/CreateTest.OpensOneEpollInstanceForEachWorkerThatItStarts/*", kProcess},
     {"create", "Engine/CreateTest.ManyCyclesOfCreateAndDestroyLeaveTheProcessAsItWas/*", kProcess},
     {"device", "Engine/DeviceTest.ReceivesFromAPipeThatBlocksAndFromAFifo/*", kNoDevices},
@@ -40,9 +36,6 @@ constexpr Excluded kExcluded[] = {
      "no receive buffer of 8 MiB there"},
     {"readiness", "Engine/ReadinessTest.EventfdAndTimerfd/*", kNoDevices},
     {"readiness", "Engine/ReadinessTest.TerminalAndItsHangUp/*", kNoDevices},
-    {"timer_race", "Engine/TimerRaceTest.AMillionTimersAtOnce/*", kOneLock},
-    {"timer_race", "Engine/TimerRaceTest.TheLimitOfAWorkerIsReachedAndFreedAgain/*", kOneLock},
-    {"wait", "Engine/WaitTest.ThoseWhoOnlyLookDoNotStealAWake/*", kOneLock},
 };
 
 }  // namespace

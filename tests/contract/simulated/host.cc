@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "platform/platform.h"
+#include "tests/contract/engine_under_test.h"
 #include "tests/support/simulated_perturbation.h"
 #include "tests/support/simulated_ring.h"
 #include "tests/support/simulated_schedule.h"
@@ -85,6 +86,8 @@ struct Host {
 };
 
 }  // namespace
+
+bool on_simulated_machine() { return true; }
 
 SimulatedKernel& host() { return Host::get().kernel; }
 
