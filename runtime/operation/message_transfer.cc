@@ -120,6 +120,7 @@ Step Transfer::receive_message(Socket& socket, Operation& operation) {
     if (count == 0 && !socket.has(kDatagram) && (flags & MSG_ERRQUEUE) == 0) {
         return read_ended(socket, operation);
     }
+    count_moved(count);
     succeed(operation, count);
     return Step::kCompleted;
 }

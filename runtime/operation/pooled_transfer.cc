@@ -78,6 +78,7 @@ int64_t Transfer::receive_into(const Socket& socket, char* buffer, uint32_t room
 
 Step Transfer::have_received(Socket& socket, Operation& operation, int64_t count,
                              uint32_t size_class) {
+    count_moved(count);
     BufferPool& pool = *pool_of(operation);
     const uint32_t room = pool.bytes_of(size_class);
     if (count > room) {

@@ -65,7 +65,7 @@ enum SocketFlags : uint32_t {
     kStream = 1u << 9,     // bytes without borders
     kDatagram = 1u << 10,  // messages without connection; SOCK_SEQPACKET is neither
     kTcp = 1u << 11,
-    kReady = 1u << 12,           // on the ready list
+    kBulk = 1u << 12,            // its last turn moved much, or left more to do
     kRemovalWaiting = 1u << 13,  // a removal waits for adds that are under way
     kWaitedLong = 1u << 14,      // was waiting at the last sweep
     kWatchesAll = 1u << 15,      // watched for more than the peer's end
@@ -109,9 +109,9 @@ struct alignas(64) Socket : Task {
     const int32_t descriptor;
     std::atomic<uint64_t> word = SocketWord::kGenerationOne;
     std::array<OperationQueue, kDirections> queues;
-    uint32_t generation = 0;  // which incarnation the owner's part describes
-    uint32_t flags = 0;       // the highest byte is the kept errno of writes
-    Socket* next_ready = nullptr;
+    uint32_t generation = 0;       // which incarnation the owner's part describes
+    uint32_t flags = 0;            // the highest byte is the kept errno of writes
+    Socket* next_ready = nullptr;  // nullptr: on no list; the last one leads to itself
 
     bool has(uint32_t any_of) const { return (flags & any_of) != 0; }
     void set(uint32_t bits) { flags |= bits; }
@@ -124,6 +124,7 @@ struct alignas(64) Socket : Task {
     bool is_socket() const { return SocketWord::is_socket(word.load(std::memory_order_relaxed)); }
     OperationQueue& queue(Direction direction) { return queues[static_cast<size_t>(direction)]; }
     bool is_registered() const { return has(kWatched | kNamed); }
+    bool is_ready() const { return next_ready != nullptr; }
     bool waits() const { return !queues[0].empty() || !queues[1].empty() || !queues[2].empty(); }
 
     // Whether one of its operations should be tried now.

@@ -128,6 +128,7 @@ Step Transfer::have_read_message(Socket& socket, Operation& operation, int64_t c
     socket.set(kReadSinceEdge);
     socket.clear(kUnexplained);
     if (count == 0 && !socket.has(kDatagram)) return read_ended(socket, operation);
+    count_moved(count);
     if (count > operation.length) {
         operation.transferred = operation.length;
         fail(operation, EMSGSIZE);
@@ -201,6 +202,7 @@ Step Transfer::write(Socket& socket, Operation& operation) {
 Step Transfer::have_written(Socket& socket, Operation& operation, int64_t count) {
     if (count < 0) return write_failed(socket, operation, static_cast<int>(-count));
 
+    count_moved(count);
     operation.transferred += static_cast<uint32_t>(count);
     // A short send is tried again: only EAGAIN makes the kernel promise an edge.
     if (operation.remaining() > 0) return Step::kPaused;

@@ -31,6 +31,9 @@ class Transfer {
  public:
     explicit Transfer(platform::Kernel& kernel) : kernel_(kernel) {}
 
+    // By all operations so far, in both directions.
+    uint64_t bytes_moved() const { return bytes_moved_; }
+
     // One step of the operation at the head of its socket's queue.
     Step advance(Socket& socket, Operation& operation) {
         const bool plain_read = operation.record_kind <= COMPLETION_PORT_KIND_SEND &&
@@ -65,6 +68,7 @@ class Transfer {
     static void cut_off(Operation& operation, int error);
 
  private:
+    void count_moved(int64_t bytes) { bytes_moved_ += static_cast<uint64_t>(bytes); }
     Step advance_any(Socket& socket, Operation& operation);
     int64_t receive(const Socket& socket, const Operation& operation, uint32_t chunk);
     int64_t send(const Socket& socket, const Operation& operation, uint32_t chunk);
@@ -107,6 +111,7 @@ class Transfer {
     Step send_file(Socket& socket, Operation& operation);
 
     platform::Kernel& kernel_;
+    uint64_t bytes_moved_ = 0;
 };
 
 inline Step Transfer::have_read(Socket& socket, Operation& operation, int64_t count,
@@ -116,6 +121,7 @@ inline Step Transfer::have_read(Socket& socket, Operation& operation, int64_t co
     socket.clear(kUnexplained);
     if (count == 0) return read_ended(socket, operation);
 
+    count_moved(count);
     operation.transferred += static_cast<uint32_t>(count);
     const bool came_short = count < chunk;
     if (!came_short && operation.remaining() > 0) return Step::kPaused;

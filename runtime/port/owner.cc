@@ -70,7 +70,7 @@ void Owner::enqueue(Socket& socket, Operation& operation) {
 void Owner::begin_generation(Socket& socket, uint32_t generation) {
     abandon_all(socket);
     engine_.unwatch(socket);
-    socket.clear(~(uint32_t{kReady} | kRemovalWaiting | kFilesAway));
+    socket.clear(~(uint32_t{kRemovalWaiting} | kFilesAway));
     socket.set(kFreshFlags);
     socket.read_error = 0;
     socket.set_write_error(0);
@@ -175,27 +175,22 @@ void Owner::on_edge(const Edge& edge) {
     make_ready_by_kind(*socket);
 }
 
-Socket& Owner::take_ready() {
-    if (accepting_.empty()) [[likely]]
-        return ready_.pop();
-    // Who connects waits for the listener, and then for its own first turn: among a thousand busy
-    // sockets, those that are accepted last would begin long after the first.
-    if (!ready_.empty() && steps_since_accept_ < kStepsBetweenAcceptsMax) {
-        ++steps_since_accept_;
-        return ready_.pop();
-    }
-    steps_since_accept_ = 0;
-    return accepting_.pop();
-}
-
 void Owner::advance_next() {
-    Socket& socket = take_ready();
-    if (!ready_.empty()) fetch_context(ready_.front());
-    socket.clear(kReady);
+    Socket& socket = ready_.take();
+    if (Socket* next = ready_.likely_next(); next != nullptr) fetch_context(*next);
+    const uint64_t moved_before = transfer_.bytes_moved();
     if (!socket.queue(Direction::kRead).empty()) advance(socket, Direction::kRead);
     if (!socket.queue(Direction::kWrite).empty()) advance(socket, Direction::kWrite);
     if (!socket.queue(Direction::kWatch).empty()) advance_watches(socket);
-    if (socket.can_advance()) make_ready_by_kind(socket);
+    const bool goes_on = socket.can_advance();
+    const uint64_t moved = transfer_.bytes_moved() - moved_before;
+    if (goes_on || moved >= kSparseBytesMax) {
+        socket.set(kBulk);
+    } else if (moved > 0) {
+        // An edge whose bytes were taken before it was fetched says nothing.
+        socket.clear(kBulk);
+    }
+    if (goes_on) make_ready_by_kind(socket);
 }
 
 void Owner::advance(Socket& socket, Direction direction) {
@@ -295,7 +290,10 @@ bool Owner::accept_inline(Operation& operation) {
     }
     operation.enter(Stage::kWaiting);
     socket.queue(direction).push_first(&operation);
-    switch (transfer_.advance(socket, operation)) {
+    const uint64_t moved_before = transfer_.bytes_moved();
+    const Step step = transfer_.advance(socket, operation);
+    if (transfer_.bytes_moved() - moved_before >= kSparseBytesMax) socket.set(kBulk);
+    switch (step) {
         case Step::kCompleted:
             settle_head(socket, direction);
             if (operation.result == COMPLETION_PORT_RESULT_OK) return true;

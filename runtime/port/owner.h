@@ -14,7 +14,7 @@
 #include "runtime/operation/transfer.h"
 #include "runtime/port/descriptor_table.h"
 #include "runtime/port/log.h"
-#include "runtime/port/ready_list.h"
+#include "runtime/port/ready_lanes.h"
 #include "runtime/timer/timer_wheel.h"
 
 namespace cport {
@@ -29,9 +29,10 @@ class Owner {
     static constexpr int kSweepQuestionsMax = 256;
     // A listener accepts at most this many connections a round.
     static constexpr int kRoundAcceptsMax = 64;
-    // While connections wait to be accepted, at most this many other sockets advance before some
-    // of them are.
-    static constexpr int kStepsBetweenAcceptsMax = 64;
+    // A socket whose turn moves this much is bulk.
+    static constexpr uint64_t kSparseBytesMax = 4096;
+    // After so many bytes of all sockets the round takes no further socket.
+    static constexpr uint64_t kRoundMovedMax = kRoundBytesMax;
     // What is read of files at once in a round is at most so many bytes.
     static constexpr uint32_t kRoundFileBytesMax = 1u << 20;
     // A socket takes at most this many buffers of a pool a round.
@@ -84,7 +85,13 @@ class Owner {
     bool accept_file_inline(Operation& operation);
     // Whether operations are with the threads for files.
     bool has_files_away() const { return files_away_ != 0; }
-    void begin_round() { file_bytes_left_ = kRoundFileBytesMax; }
+    void begin_round() {
+        file_bytes_left_ = kRoundFileBytesMax;
+        round_began_at_ = transfer_.bytes_moved();
+    }
+    bool has_moved_enough() const {
+        return transfer_.bytes_moved() - round_began_at_ >= kRoundMovedMax;
+    }
 
     // As accept, but tries at once. True: it succeeded and holds its completion, which nobody else
     // will tell.
@@ -120,8 +127,8 @@ class Owner {
     // What the ring has to say of the operation that it was given under this name.
     void on_result(uint64_t name, int32_t result);
 
-    bool has_ready() const { return !ready_.empty() || !accepting_.empty(); }
-    // One step of the socket that has waited longest, or of a listener.
+    bool has_ready() const { return !ready_.empty(); }
+    // One turn of the socket that is next (ready_lanes.h).
     void advance_next();
 
     // Asks, for operations that have waited since the last sweep, whether their descriptors still
@@ -147,13 +154,10 @@ class Owner {
     void release_waiting(Socket& socket);
 
     void make_ready(Socket& socket) {
-        if (socket.has(kReady)) return;
-        socket.set(kReady);
-        ready_.push(socket);
+        if (!socket.is_ready()) ready_.push(socket);
     }
     // As make_ready, but a listener with a multishot accept does not wait for all the others.
     void make_ready_by_kind(Socket& socket);
-    Socket& take_ready();
     // With many sockets, what belongs to one is in no near cache when its turn comes. The memory is
     // fetched while the kernel works for those before it: the operation's lines from the edge on,
     // and the caller's from the turn before.
@@ -229,9 +233,8 @@ class Owner {
     UringEngine* ring_ = nullptr;
     TaskList waiting_;  // kRemoval and kRemoveWaiter of sockets with kRemovalWaiting
     bool ended_ = false;
-    ReadyList ready_;
-    ReadyList accepting_;  // listeners that have more to accept
-    int steps_since_accept_ = 0;
+    ReadyLanes ready_;
+    uint64_t round_began_at_ = 0;  // in bytes moved
     int sweep_from_ = 0;
     FilePool* files_ = nullptr;
     Placement* placement_ = nullptr;

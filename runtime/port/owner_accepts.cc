@@ -7,12 +7,11 @@
 namespace cport {
 
 void Owner::make_ready_by_kind(Socket& socket) {
-    if (socket.has(kReady)) return;
+    if (socket.is_ready()) return;
     const Operation* head = socket.queue(Direction::kRead).front();
     const bool accepts = head != nullptr && head->record_kind == COMPLETION_PORT_KIND_ACCEPT &&
                          accept_goes_on(*head);
-    socket.set(kReady);
-    (accepts ? accepting_ : ready_).push(socket);
+    accepts ? ready_.push_accepting(socket) : ready_.push(socket);
 }
 
 void Owner::accept_connections(Socket& socket, Operation& operation) {

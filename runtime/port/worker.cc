@@ -225,7 +225,8 @@ int Worker::run_tasks() {
             if (completions == kRoundCompletionsMax) return completions;
             ++completions;
             run_completed(*completed_.pop());
-        } else if (owner_.has_ready() && steps++ < kRoundCompletionsMax) {
+        } else if (owner_.has_ready() && steps++ < kRoundCompletionsMax &&
+                   !owner_.has_moved_enough()) {
             owner_.advance_next();
         } else {
             return completions;

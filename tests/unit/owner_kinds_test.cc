@@ -157,7 +157,7 @@ TEST_F(OwnerKindsTest, AcceptsABoundedNumberARound) {
 
 // Spec: CP-ACCEPT-11
 TEST_F(OwnerKindsTest, AListenerAdvancesAmongAnyNumberOfBusySockets) {
-    constexpr int kBusySockets = 3 * Owner::kStepsBetweenAcceptsMax;
+    constexpr int kBusySockets = 3 * ReadyLanes::kTurnsBetweenAcceptsMax;
     constexpr uint32_t kLong = 1u << 30;
     // Each step of a busy socket is one receive, of a read that goes on.
     int steps = 0;
@@ -177,10 +177,10 @@ TEST_F(OwnerKindsTest, AListenerAdvancesAmongAnyNumberOfBusySockets) {
         busy->word |= SocketWord::kKindKnown | SocketWord::kIsSocket;
         begin(*busy, COMPLETION_PORT_KIND_RECEIVE, Direction::kRead, 0, kLong);
     }
-    constexpr int kTurnsMax = 3 * (Owner::kStepsBetweenAcceptsMax + 1);
+    constexpr int kTurnsMax = 3 * (ReadyLanes::kTurnsBetweenAcceptsMax + 1);
     for (int i = 0; i < kTurnsMax; ++i) owner_.advance_next();
     // Two rounds, and one that found nothing more.
-    constexpr int kMax = Owner::kStepsBetweenAcceptsMax;
+    constexpr int kMax = ReadyLanes::kTurnsBetweenAcceptsMax;
     EXPECT_THAT(steps_before_accepts, ::testing::ElementsAre(0, kMax, kMax));
 
     waiting = 1;

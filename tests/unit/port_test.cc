@@ -12,6 +12,7 @@
 
 #include "platform/linux/linux_platform.h"
 #include "runtime/abi/handle.h"
+#include "runtime/port/owner.h"
 #include "tests/support/fault_platform.h"
 #include "tests/support/mock_platform.h"
 
@@ -209,6 +210,29 @@ TEST_F(PortOnMocks, TheKernelIsAskedAtLeastEvery64Completions) {
     run_worker();
     EXPECT_EQ(callbacks_, kAdds);
     EXPECT_LE(most_at_once, 64);
+    completion_port_dec_ref(port);
+}
+
+// Spec: CP-FAIR-5
+TEST_F(PortOnMocks, TheKernelIsAskedAgainAfterManyBytes) {
+    constexpr int kAdds = 30;
+    constexpr int kTurnsToTheLimit = 4;
+    constexpr int64_t kBytes = Owner::kRoundMovedMax / kTurnsToTheLimit;
+    COMPLETION_PORT_HANDLE port = create();
+    ON_CALL(kernel_, receive(_, _, _, _)).WillByDefault(Return(kBytes));
+    for (int i = 0; i < kAdds; ++i) ASSERT_EQ(add_read(port, kSocket + i % 3), 0);
+    int seen = 0;
+    int most_at_once = 0;
+    EXPECT_CALL(kernel_, epoll_wait(kEpoll, _, _, _))
+        .WillRepeatedly([&](int, struct epoll_event*, int, int) {
+            most_at_once = std::max(most_at_once, callbacks_ - seen);
+            seen = callbacks_;
+            if (callbacks_ == kAdds) completion_port_shutdown(port);
+            return 0;
+        });
+    run_worker();
+    EXPECT_EQ(callbacks_, kAdds);
+    EXPECT_EQ(most_at_once, kTurnsToTheLimit);
     completion_port_dec_ref(port);
 }
 

@@ -1,0 +1,89 @@
+// Sockets that can advance. Three lanes, so that who has little to do does not wait for who has
+// much: sparse sockets go first, bulk ones and listeners let a bounded number of turns pass.
+#pragma once
+
+#include "runtime/operation/socket.h"
+
+namespace cport {
+
+// First in, first out. A socket is on one list at most.
+class ReadyList {
+ public:
+    ReadyList() = default;
+    ReadyList(const ReadyList&) = delete;
+    ReadyList& operator=(const ReadyList&) = delete;
+
+    bool empty() const { return head_ == nullptr; }
+
+    void push(Socket& socket) {
+        socket.next_ready = &socket;
+        (head_ == nullptr ? head_ : tail_->next_ready) = &socket;
+        tail_ = &socket;
+    }
+
+    Socket* front() const { return head_; }
+    // There is one.
+    Socket& pop() {
+        Socket& first = *head_;
+        head_ = &first == tail_ ? nullptr : first.next_ready;
+        first.next_ready = nullptr;
+        return first;
+    }
+
+ private:
+    Socket* head_ = nullptr;
+    Socket* tail_ = nullptr;
+};
+
+class ReadyLanes {
+ public:
+    // While a bulk socket waits, at most this many sparse ones in a row go before it. A turn of 64
+    // bytes to and fro costs about a tenth of one of 256 KiB: so neither lane takes most of the
+    // time from the other.
+    static constexpr int kSparseTurnsMax = 16;
+    // While connections wait to be accepted, at most this many other sockets have their turn before
+    // some of them are. Who connects waits for the listener, and then for its own first turn: among
+    // a thousand busy sockets, those that are accepted last would begin long after the first.
+    static constexpr int kTurnsBetweenAcceptsMax = 64;
+
+    bool empty() const { return sparse_.empty() && bulk_.empty() && accepting_.empty(); }
+
+    // By what its last turn was.
+    void push(Socket& socket) { (socket.has(kBulk) ? bulk_ : sparse_).push(socket); }
+    // A listener that has more to accept.
+    void push_accepting(Socket& socket) { accepting_.push(socket); }
+
+    // There is one.
+    Socket& take() {
+        if (bulk_.empty() && accepting_.empty()) [[likely]]
+            return sparse_.pop();
+        if (accepting_.is_due(sparse_.empty() && bulk_.empty())) return accepting_.pop();
+        if (bulk_.is_due(sparse_.empty())) return bulk_.pop();
+        return sparse_.pop();
+    }
+    // Whose turn most likely is next, listeners aside.
+    Socket* likely_next() const { return sparse_.empty() ? bulk_.front() : sparse_.front(); }
+
+ private:
+    // Lets others go first, `kPassesMax` times in a row.
+    template <int kPassesMax>
+    class PatientList : public ReadyList {
+     public:
+        // Asked once a turn.
+        bool is_due(bool others_empty) {
+            if (empty()) return false;
+            if (!others_empty && passes_++ < kPassesMax) return false;
+            passes_ = 0;
+            return true;
+        }
+
+     private:
+        int passes_ = 0;
+    };
+
+    ReadyList sparse_;
+    PatientList<kSparseTurnsMax> bulk_;
+    PatientList<kTurnsBetweenAcceptsMax> accepting_;
+};
+
+}  // namespace cport
