@@ -78,8 +78,9 @@ typedef struct COMPLETION_PORT_SHUTDOWN_OPERATION_TAG {
 } COMPLETION_PORT_SHUTDOWN_OPERATION;
 
 /* COMPLETION_PORT_KIND_CLOSE: ends the descriptor's operations as completion_port_remove_async
- * does, and closes it. Its completion is the descriptor's last: until then adds are refused with
- * -ECANCELED; in its callback, the number may be in use again. It happens whatever becomes of the
+ * does, and closes it. It is the last that the descriptor may be used for: adds are refused with
+ * -ECANCELED until the worker closes it, and one at that moment ends abandoned or finds the number
+ * closed. In its callback, the number may be in use again. It happens whatever becomes of the
  * port, and cannot be cancelled. Where SO_LINGER makes close(2) wait, the worker waits. value 0.
  * Submission: -EINVAL also for a deadline or a flag; -EALREADY (a removal is under way).
  * [CP-CLOSE] */

@@ -10,7 +10,7 @@
  *   receive.length = sizeof(bytes);
  *   completion_port_submit(port, &receive.common, NULL, NULL);
  *
- * The structure is read during the submission, in which nobody may change it, and not after it; what
+ * The structure is read during the submission, when nobody may change it, and not after it. What
  * it points to is borrowed until the completion.
  * Operations and adds of one socket share its queues: reads complete in order, writes complete in
  * order. completion_port_remove ends both.

@@ -70,6 +70,9 @@ class EpollEngine {
         for (int i = 0; i < count; ++i) {
             if constexpr (requires(const Edge& edge) { sink.announce(edge); }) {
                 if (i + kAnnouncedAhead < count) sink.announce(edge_at(i + kAnnouncedAhead));
+                if (i + kAnnouncedAhead / 2 < count) {
+                    sink.announce_again(edge_at(i + kAnnouncedAhead / 2));
+                }
             }
             if (events_[static_cast<size_t>(i)].data.u64 != kWakeName) sink(edge_at(i));
         }

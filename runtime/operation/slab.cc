@@ -5,6 +5,7 @@
 #include <new>
 
 #include "runtime/port/log.h"
+#include "runtime/prefetch.h"
 
 namespace cport {
 namespace {
@@ -49,11 +50,7 @@ Operation* Slab::pop_shared() {
         if (shared_.compare_exchange_weak(head, next_head(head, next), std::memory_order_acquire,
                                           std::memory_order_acquire)) {
             // Another CPU wrote it last; whoever takes one slot soon takes the next.
-            if (next != 0) {
-                const char* following = reinterpret_cast<const char*>(at(next - 1));
-                __builtin_prefetch(following, 1);
-                __builtin_prefetch(following + 64, 1);
-            }
+            if (next != 0) prefetch_two_lines(at(next - 1));
             return slot;
         }
     }

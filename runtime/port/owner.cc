@@ -170,9 +170,7 @@ void Owner::on_edge(const Edge& edge) {
         socket->clear(kReadSinceEdge);
     }
     socket->clear(kWaitedLong);
-    if (!socket->can_advance()) return;
-    fetch_operation(*socket);
-    make_ready_by_kind(*socket);
+    if (socket->can_advance()) make_ready(*socket);
 }
 
 void Owner::advance_next() {
@@ -190,7 +188,7 @@ void Owner::advance_next() {
         // An edge whose bytes were taken before it was fetched says nothing.
         socket.clear(kBulk);
     }
-    if (goes_on) make_ready_by_kind(socket);
+    if (goes_on) make_ready(socket);
 }
 
 void Owner::advance(Socket& socket, Direction direction) {

@@ -7,6 +7,7 @@
 #include "platform/platform.h"
 #include "runtime/engine/epoll_engine.h"
 #include "runtime/engine/uring_engine.h"
+#include "runtime/operation/fields.h"
 #include "runtime/operation/operation.h"
 #include "runtime/operation/slab.h"
 #include "runtime/operation/socket.h"
@@ -15,6 +16,7 @@
 #include "runtime/port/descriptor_table.h"
 #include "runtime/port/log.h"
 #include "runtime/port/ready_lanes.h"
+#include "runtime/prefetch.h"
 #include "runtime/timer/timer_wheel.h"
 
 namespace cport {
@@ -122,8 +124,15 @@ class Owner {
     void end_socket(Socket& socket, Task& last);
 
     void on_edge(const Edge& edge);
-    // It will come: its socket's memory is fetched meanwhile.
+    // They are told some edges ahead, and then again nearer: the memory of its socket is fetched,
+    // and of what the socket waits for.
     void announce(const Edge& edge) const { __builtin_prefetch(table_.find(edge.descriptor), 1); }
+    void announce_again(const Edge& edge) const {
+        const Socket* socket = table_.find(edge.descriptor);
+        // Another worker's queues are not to be looked at.
+        if (socket == nullptr || !owns(*socket)) return;
+        prefetch_two_lines(socket->queues[static_cast<size_t>(Direction::kRead)].back());
+    }
     // What the ring has to say of the operation that it was given under this name.
     void on_result(uint64_t name, int32_t result);
 
@@ -154,24 +163,18 @@ class Owner {
     void release_waiting(Socket& socket);
 
     void make_ready(Socket& socket) {
-        if (!socket.is_ready()) ready_.push(socket);
+        if (socket.is_ready()) return;
+        const Operation* first = socket.queue(Direction::kRead).front();
+        const bool accepts = first != nullptr &&
+                             first->record_kind == COMPLETION_PORT_KIND_ACCEPT &&
+                             accept_goes_on(*first);
+        accepts ? ready_.push_accepting(socket) : ready_.push(socket);
     }
-    // As make_ready, but a listener with a multishot accept does not wait for all the others.
-    void make_ready_by_kind(Socket& socket);
-    // With many sockets, what belongs to one is in no near cache when its turn comes. The memory is
-    // fetched while the kernel works for those before it: the operation's lines from the edge on,
-    // and the caller's from the turn before.
-    static void fetch_operation(Socket& socket) {
-        const auto* only = reinterpret_cast<const char*>(socket.queue(Direction::kRead).back());
-        __builtin_prefetch(only, 1);
-        __builtin_prefetch(only + 64, 1);
-    }
-    static void fetch_context(Socket& socket) {
-        const OperationQueue& reads = socket.queue(Direction::kRead);
-        if (reads.empty()) return;
-        const char* context = static_cast<const char*>(reads.front()->context);
-        __builtin_prefetch(context, 1);
-        __builtin_prefetch(context + 64, 1);
+    // With many sockets, what belongs to one is in no near cache when its turn comes. The caller's
+    // memory is fetched while the kernel works for the socket before it.
+    static void fetch_context(Socket& next) {
+        const OperationQueue& reads = next.queue(Direction::kRead);
+        if (!reads.empty()) prefetch_two_lines(reads.front()->context);
     }
     void advance(Socket& socket, Direction direction);
     void advance_watches(Socket& socket);

@@ -6,14 +6,6 @@
 
 namespace cport {
 
-void Owner::make_ready_by_kind(Socket& socket) {
-    if (socket.is_ready()) return;
-    const Operation* head = socket.queue(Direction::kRead).front();
-    const bool accepts = head != nullptr && head->record_kind == COMPLETION_PORT_KIND_ACCEPT &&
-                         accept_goes_on(*head);
-    accepts ? ready_.push_accepting(socket) : ready_.push(socket);
-}
-
 void Owner::accept_connections(Socket& socket, Operation& operation) {
     for (int i = 0; i < kRoundAcceptsMax; ++i) {
         // First, so that no connection is taken that cannot be told of.

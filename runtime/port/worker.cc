@@ -384,6 +384,7 @@ int Worker::look_at_kernel(int64_t timeout_ns) {
         Worker& worker;
         void operator()(const Edge& edge) const { worker.on_edge(edge); }
         void announce(const Edge& edge) const { worker.owner_.announce(edge); }
+        void announce_again(const Edge& edge) const { worker.owner_.announce_again(edge); }
     };
     const EdgeSink edge_sink{*this};
     const auto result_sink = [this](uint64_t name, int32_t result) {
