@@ -65,7 +65,7 @@ enum SocketFlags : uint32_t {
     kStream = 1u << 9,     // bytes without borders
     kDatagram = 1u << 10,  // messages without connection; SOCK_SEQPACKET is neither
     kTcp = 1u << 11,
-    kBulk = 1u << 12,            // its last turn moved much, or left more to do
+    kBulk = 1u << 12,            // its last turn that moved anything moved much
     kRemovalWaiting = 1u << 13,  // a removal waits for adds that are under way
     kWaitedLong = 1u << 14,      // was waiting at the last sweep
     kWatchesAll = 1u << 15,      // watched for more than the peer's end

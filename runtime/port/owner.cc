@@ -177,18 +177,16 @@ void Owner::advance_next() {
     Socket& socket = ready_.take();
     if (Socket* next = ready_.likely_next(); next != nullptr) fetch_context(*next);
     const uint64_t moved_before = transfer_.bytes_moved();
+    const uint32_t generation = socket.generation;
     if (!socket.queue(Direction::kRead).empty()) advance(socket, Direction::kRead);
     if (!socket.queue(Direction::kWrite).empty()) advance(socket, Direction::kWrite);
     if (!socket.queue(Direction::kWatch).empty()) advance_watches(socket);
-    const bool goes_on = socket.can_advance();
     const uint64_t moved = transfer_.bytes_moved() - moved_before;
-    if (goes_on || moved >= kSparseBytesMax) {
-        socket.set(kBulk);
-    } else if (moved > 0) {
-        // An edge whose bytes were taken before it was fetched says nothing.
-        socket.clear(kBulk);
+    // A turn that moved nothing says nothing of the socket, nor does one of the number's former user.
+    if (moved > 0 && socket.generation == generation) {
+        moved >= kSparseBytesMax ? socket.set(kBulk) : socket.clear(kBulk);
     }
-    if (goes_on) make_ready(socket);
+    if (socket.can_advance()) make_ready(socket, Turn::kAnother);
 }
 
 void Owner::advance(Socket& socket, Direction direction) {

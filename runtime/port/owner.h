@@ -162,13 +162,19 @@ class Owner {
     void abandon_queue(OperationQueue& queue);
     void release_waiting(Socket& socket);
 
-    void make_ready(Socket& socket) {
+    // Whether it has just had a turn.
+    enum class Turn : uint8_t { kFirst, kAnother };
+    void make_ready(Socket& socket, Turn turn = Turn::kFirst) {
         if (socket.is_ready()) return;
         const Operation* first = socket.queue(Direction::kRead).front();
         const bool accepts = first != nullptr &&
                              first->record_kind == COMPLETION_PORT_KIND_ACCEPT &&
                              accept_goes_on(*first);
-        accepts ? ready_.push_accepting(socket) : ready_.push(socket);
+        if (accepts) {
+            ready_.push_accepting(socket);
+        } else {
+            turn == Turn::kAnother ? ready_.push_bulk(socket) : ready_.push(socket);
+        }
     }
     // With many sockets, what belongs to one is in no near cache when its turn comes. The caller's
     // memory is fetched while the kernel works for the socket before it.

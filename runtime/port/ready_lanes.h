@@ -49,7 +49,9 @@ class ReadyLanes {
     bool empty() const { return sparse_.empty() && bulk_.empty() && accepting_.empty(); }
 
     // By what its last turn was.
-    void push(Socket& socket) { (socket.has(kBulk) ? bulk_ : sparse_).push(socket); }
+    void push(Socket& socket) { socket.has(kBulk) ? push_bulk(socket) : sparse_.push(socket); }
+    // Whatever its last turn was.
+    void push_bulk(Socket& socket) { bulk_.push(socket); }
     // A listener that has more to accept.
     void push_accepting(Socket& socket) { accepting_.push(socket); }
 

@@ -225,8 +225,10 @@ int Worker::run_tasks() {
             if (completions == kRoundCompletionsMax) return completions;
             ++completions;
             run_completed(*completed_.pop());
-        } else if (owner_.has_ready() && steps++ < kRoundCompletionsMax &&
-                   !owner_.has_moved_enough()) {
+        } else if (owner_.has_ready() && steps < kRoundCompletionsMax &&
+                   (steps == 0 || !owner_.has_moved_enough())) {
+            // One has its turn however much was sent by callbacks.
+            ++steps;
             owner_.advance_next();
         } else {
             return completions;

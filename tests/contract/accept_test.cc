@@ -220,7 +220,7 @@ TEST_P(AcceptTest, ADeadlineEndsItAndTheNextGetsTheConnection) {
     for (uint32_t flags : {0u, uint32_t{COMPLETION_PORT_FLAG_MULTISHOT}}) {
         const Listener listener = listen_on(AF_UNIX);
         Submission& late = accept_on(listener, flags);
-        late.common().deadline_ns = now_ns() + kSoon_ns;
+        late.with_deadline(static_cast<int64_t>(now_ns() + kSoon_ns));
         ASSERT_EQ(late.submit(port()), 0);
         EXPECT_EQ(late.wait(), failed(-ETIMEDOUT));
         const Descriptor client = connect_to(listener);

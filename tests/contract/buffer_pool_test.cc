@@ -301,7 +301,7 @@ TEST_P(BufferPoolTest, ACancelADeadlineAndARemovalEndIt) {
         fence();
         expect_cancelled(cancelled);
         Submission& late = pooled(ours, pool, flags);
-        late.common().deadline_ns = now_ns() + kSoon_ns;
+        late.with_deadline(static_cast<int64_t>(now_ns() + kSoon_ns));
         ASSERT_EQ(late.submit(port()), 0);
         EXPECT_EQ(late.wait(), failed(-ETIMEDOUT));
         Submission& removed = submit_pooled(ours, pool, flags);

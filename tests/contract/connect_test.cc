@@ -128,7 +128,7 @@ TEST_P(ConnectTest, CancelDeadlineAndRemoveEndIt) {
     Descriptor& removed_client = client_of(AF_INET);
     Submission& removed = submit_connect(removed_client.get(), silent.listener);
     Submission& late = connect_of(client_of(AF_INET).get(), silent.listener);
-    late.common().deadline_ns = now_ns() + kSoon_ns;
+    late.with_deadline(static_cast<int64_t>(now_ns() + kSoon_ns));
     ASSERT_EQ(late.submit(port()), 0);
     fence();
     expect_cancelled(cancelled);

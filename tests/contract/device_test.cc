@@ -257,7 +257,7 @@ TEST_P(DeviceTest, CancelDeadlineAndRemoveEndThem) {
     Pair& pipe = keep(pipe_pair());
     Submission& cancelled = submit_receive(pipe.ours.get(), 4);
     Submission& late = submission("????").as_receive(pipe.ours.get());
-    late.common().deadline_ns = now_ns() + kSoon_ns;
+    late.with_deadline(static_cast<int64_t>(now_ns() + kSoon_ns));
     ASSERT_EQ(late.submit(port()), 0);
     Submission& removed = submit_receive(pipe.ours.get(), 4);
     fence();

@@ -306,7 +306,7 @@ TEST_P(MessageTest, CancelDeadlineAndRemoveEndThem) {
         Message into("????");
         Submission& cancelled = submit_receive_into(pair.ours.get(), into);
         Submission& late = receive_into(pair.ours.get(), into);
-        late.common().deadline_ns = now_ns() + kSoon_ns;
+        late.with_deadline(static_cast<int64_t>(now_ns() + kSoon_ns));
         ASSERT_EQ(late.submit(port()), 0);
         Submission& removed = submit_receive_into(pair.ours.get(), into);
         fill_send_buffer(pair.ours.get());

@@ -182,7 +182,7 @@ TEST_P(SendfileTest, CancelDeadlineAndRemoveEndIt) {
 
         fill_send_buffer(pair->ours.get());
         Submission& late = sendfile_of(pair->ours.get(), file.get(), 0, 1);
-        late.common().deadline_ns = now_ns() + kSoon_ns;
+        late.with_deadline(static_cast<int64_t>(now_ns() + kSoon_ns));
         ASSERT_EQ(late.submit(port()), 0);
         Submission& removed = submit_sendfile(pair->ours.get(), file.get(), 0, 1);
         EXPECT_EQ(late.wait(), failed(-ETIMEDOUT));

@@ -109,7 +109,7 @@ TEST_P(ShutdownOperationTest, CancelDeadlineAndRemoveLeaveTheConnectionOpen) {
         Submission& send = submit_send(pair->ours.get(), "rest");
         Submission& cancelled = submit_shutdown(pair->ours.get(), SHUT_WR);
         Submission& late = shutdown_of(pair->ours.get(), SHUT_WR);
-        late.common().deadline_ns = now_ns() + kSoon_ns;
+        late.with_deadline(static_cast<int64_t>(now_ns() + kSoon_ns));
         ASSERT_EQ(late.submit(port()), 0);
         fence();
         expect_cancelled(cancelled);

@@ -173,7 +173,7 @@ TEST_P(VectorTest, CancelDeadlineAndRemoveEndThem) {
         const Pieces pieces({2, 2});
         Submission& cancelled = receive_into(pair->ours.get(), pieces);
         Submission& late = receive_into(pair->ours.get(), pieces);
-        late.common().deadline_ns = now_ns() + kSoon_ns;
+        late.with_deadline(static_cast<int64_t>(now_ns() + kSoon_ns));
         Submission& removed = receive_into(pair->ours.get(), pieces);
         for (Submission* each : {&cancelled, &late, &removed}) ASSERT_EQ(each->submit(port()), 0);
         fence();

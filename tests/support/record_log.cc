@@ -13,7 +13,7 @@ namespace cport::test {
 namespace {
 
 constexpr uint64_t kRenewed_ns = 5'000'000;
-// A test may choose a time before it makes the submission, but not this long before.
+// A test may choose a time this long before it tells the submission of it.
 constexpr uint64_t kChosenBefore_ns = 1'000'000'000;
 
 uint64_t monotonic_ns() {
@@ -48,7 +48,7 @@ Ending abandoned(int32_t error, int64_t value) {
 Ending failed(int32_t error, int64_t value) { return {COMPLETION_PORT_RESULT_ERROR, value, error}; }
 
 Submission::Submission(RecordLog& log, uint64_t key, std::string buffer)
-    : log_(log), buffer_(std::move(buffer)), made_ns_(monotonic_ns()) {
+    : log_(log), buffer_(std::move(buffer)) {
     std::memset(&any_, 0, sizeof(any_));
     any_.common.key = key;
     any_.common.on_complete = &Submission::on_complete;
@@ -84,12 +84,14 @@ Submission& Submission::as_poll(int descriptor, uint32_t events) {
 Submission& Submission::as_timer(int64_t expires_ns, int64_t period_ns) {
     prepare(COMPLETION_PORT_KIND_TIMER, sizeof(any_.timer), 0);
     any_.timer.expires_ns = static_cast<uint64_t>(expires_ns);
+    note_time(any_.timer.expires_ns);
     any_.timer.period_ns = static_cast<uint64_t>(period_ns);
     return *this;
 }
 
 Submission& Submission::with_deadline(int64_t deadline_ns) {
     any_.common.deadline_ns = static_cast<uint64_t>(deadline_ns);
+    note_time(any_.common.deadline_ns);
     return *this;
 }
 
@@ -120,13 +122,17 @@ int Submission::submit_to(COMPLETION_PORT_HANDLE port, COMPLETION_PORT_COMPLETIO
     return result;
 }
 
+void Submission::note_time(uint64_t time_ns) {
+    ahead_ns_ = time_ns + kChosenBefore_ns > monotonic_ns() ? time_ns : 0;
+}
+
 // A thread may rest for long between the choice of a time and the call. A time that lay ahead when
 // it was chosen is chosen again.
 bool Submission::renew_times() {
     const auto renewed = [this](uint64_t& time_ns) {
         const uint64_t now_ns = monotonic_ns();
-        if (time_ns + kChosenBefore_ns <= made_ns_ || time_ns > now_ns) return false;
-        time_ns = now_ns + kRenewed_ns;
+        if (time_ns == 0 || time_ns != ahead_ns_ || time_ns > now_ns) return false;
+        time_ns = ahead_ns_ = now_ns + kRenewed_ns;
         return true;
     };
     const bool is_timer = any_.common.kind == COMPLETION_PORT_KIND_TIMER;

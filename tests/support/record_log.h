@@ -103,11 +103,11 @@ class Submission {
     static void on_complete(void* context, const COMPLETION_PORT_COMPLETION* completion);
     void prepare(uint32_t kind, size_t size, int descriptor);
     int submit_to(COMPLETION_PORT_HANDLE port, COMPLETION_PORT_COMPLETION* completed);
+    void note_time(uint64_t time_ns);
     bool renew_times();
 
     RecordLog& log_;
     std::string buffer_;
-    const uint64_t made_ns_;
     union {
         COMPLETION_PORT_OPERATION common;
         COMPLETION_PORT_RECEIVE_OPERATION receive;
@@ -117,6 +117,7 @@ class Submission {
         char room[128];
     } any_;
     uint64_t id_ = 0;
+    uint64_t ahead_ns_ = 0;  // its time, if that lay ahead when it was chosen
     Hook hook_;
     std::atomic<size_t> expected_{0};
     std::mutex mutex_;
