@@ -182,7 +182,7 @@ void Owner::advance_next() {
     if (!socket.queue(Direction::kWrite).empty()) advance(socket, Direction::kWrite);
     if (!socket.queue(Direction::kWatch).empty()) advance_watches(socket);
     const uint64_t moved = transfer_.bytes_moved() - moved_before;
-    // A turn that moved nothing says nothing of the socket, nor does one of the number's former user.
+    // A turn that moved nothing says nothing, nor does one of the number's former user.
     if (moved > 0 && socket.generation == generation) {
         moved >= kSparseBytesMax ? socket.set(kBulk) : socket.clear(kBulk);
     }
