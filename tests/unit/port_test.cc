@@ -77,6 +77,22 @@ class PortOnMocks : public ::testing::Test {
                                int32_t) {
         ++*static_cast<int*>(context);
     }
+    // Runs the port until `adds` of its adds are complete. The most of them that were between two
+    // looks at the kernel.
+    int most_between_looks(COMPLETION_PORT_HANDLE port, int adds) {
+        int seen = 0;
+        int most = 0;
+        EXPECT_CALL(kernel_, epoll_wait(kEpoll, _, _, _))
+            .WillRepeatedly([&](int, struct epoll_event*, int, int) {
+                most = std::max(most, callbacks_ - seen);
+                seen = callbacks_;
+                if (callbacks_ == adds) completion_port_shutdown(port);
+                return 0;
+            });
+        run_worker();
+        EXPECT_EQ(callbacks_, adds);
+        return most;
+    }
     int add_read(COMPLETION_PORT_HANDLE port, int descriptor) {
         COMPLETION_PORT_INGRESS_DATA data{};
         data.epoll_op = EPOLLIN;
@@ -198,17 +214,7 @@ TEST_F(PortOnMocks, TheKernelIsAskedAtLeastEvery64Completions) {
     COMPLETION_PORT_HANDLE port = create();
     ON_CALL(kernel_, receive(_, _, _, _)).WillByDefault(Return(1));
     for (int i = 0; i < kAdds; ++i) ASSERT_EQ(add_read(port, kSocket + i % 3), 0);
-    int seen = 0;
-    int most_at_once = 0;
-    EXPECT_CALL(kernel_, epoll_wait(kEpoll, _, _, _))
-        .WillRepeatedly([&](int, struct epoll_event*, int, int) {
-            most_at_once = std::max(most_at_once, callbacks_ - seen);
-            seen = callbacks_;
-            if (callbacks_ == kAdds) completion_port_shutdown(port);
-            return 0;
-        });
-    run_worker();
-    EXPECT_EQ(callbacks_, kAdds);
+    const int most_at_once = most_between_looks(port, kAdds);
     EXPECT_LE(most_at_once, 64);
     completion_port_dec_ref(port);
 }
@@ -221,17 +227,7 @@ TEST_F(PortOnMocks, TheKernelIsAskedAgainAfterManyBytes) {
     COMPLETION_PORT_HANDLE port = create();
     ON_CALL(kernel_, receive(_, _, _, _)).WillByDefault(Return(kBytes));
     for (int i = 0; i < kAdds; ++i) ASSERT_EQ(add_read(port, kSocket + i % 3), 0);
-    int seen = 0;
-    int most_at_once = 0;
-    EXPECT_CALL(kernel_, epoll_wait(kEpoll, _, _, _))
-        .WillRepeatedly([&](int, struct epoll_event*, int, int) {
-            most_at_once = std::max(most_at_once, callbacks_ - seen);
-            seen = callbacks_;
-            if (callbacks_ == kAdds) completion_port_shutdown(port);
-            return 0;
-        });
-    run_worker();
-    EXPECT_EQ(callbacks_, kAdds);
+    const int most_at_once = most_between_looks(port, kAdds);
     EXPECT_EQ(most_at_once, kTurnsToTheLimit);
     completion_port_dec_ref(port);
 }
