@@ -22,7 +22,8 @@ inline constexpr std::size_t kUnitBytes = 8;
 inline constexpr std::uint64_t kUnitsPerSocket = 4096;
 inline constexpr std::uint64_t kUnitsPerBatch = kReadySockets * kUnitsPerSocket;
 
-struct ReadySocket {
+/* On cache lines of its own: what two workers write must not be neighbours. */
+struct alignas(128) ReadySocket {
     int descriptor = -1;
     std::uint64_t units = 0; /* that are still to be read */
     char buffer[kUnitBytes];
