@@ -207,31 +207,32 @@ void Worker::receive_source(Task& task) {
 }
 
 void Worker::run_round() {
-    owner_.begin_round();
     timers_due_ = owner_.has_deadlines() && owner_.expire(clock_.now_ns(), kRoundCompletionsMax);
     if (sources_.has_ready() || sources_.has_polled()) sources_.run_round();
     // What a round leaves, the next one finds.
     counters_.note_run_list(completed_.pushed() - ran_);
-    ran_ += static_cast<uint64_t>(run_tasks());
+    owner_.begin_round();
+    run_tasks();
     counters_.count_round();
     publish();
 }
 
-int Worker::run_tasks() {
-    int completions = 0;
+void Worker::run_tasks() {
+    const uint64_t last = ran_ + kRoundCompletionsMax;
     int steps = 0;
     for (;;) {
-        if (!completed_.empty()) {
-            if (completions == kRoundCompletionsMax) return completions;
-            ++completions;
-            run_completed(*completed_.pop());
-        } else if (owner_.has_ready() && steps < kRoundCompletionsMax &&
-                   (steps == 0 || !owner_.has_moved_enough())) {
-            // One has its turn however much was sent by callbacks.
+        const bool sockets_turn = completed_.empty() || ran_ >= sockets_turn_at_;
+        if (sockets_turn && owner_.has_ready()) {
+            // Then it is theirs first thing in the next round.
+            if (steps == kRoundCompletionsMax || owner_.has_moved_enough()) return;
             ++steps;
             owner_.advance_next();
+            sockets_turn_at_ = std::min(completed_.pushed(), ran_ + kCompletionsInRowMax);
+        } else if (!completed_.empty() && ran_ != last) {
+            ++ran_;
+            run_completed(*completed_.pop());
         } else {
-            return completions;
+            return;
         }
     }
 }

@@ -29,6 +29,9 @@ class Worker {
  public:
     // The kernel is looked at again after this many completions.
     static constexpr int kRoundCompletionsMax = 64;
+    // Between two turns of sockets run the callbacks that were there at the first, which may cause
+    // others, and at most so many: twice what a turn completes, so that the run list stays short.
+    static constexpr uint64_t kCompletionsInRowMax = 128;
     static constexpr int64_t kIdleWait_ns = 2'000'000'000;
     static constexpr int64_t kForever_ns = -1;
     static constexpr uint32_t kSweepLookRounds = 64;
@@ -115,7 +118,7 @@ class Worker {
     bool reserve_limited_mail();
     void receive_task(Task& task);
     void run_round();
-    int run_tasks();
+    void run_tasks();
     void run_completed(Task& task);
     void run_callback(Operation& operation);
     void count_pooled(const Operation& operation);
@@ -160,9 +163,10 @@ class Worker {
     int* errno_ = nullptr;  // of the worker's thread
     int64_t swept_at_ns_ = 0;
     uint32_t rounds_awake_ = 0;
-    uint64_t ran_ = 0;         // tasks of the run list, up to this round
-    uint64_t mail_slots_ = 0;  // that came by mail
-    uint64_t queued_ = 0;      // that went to the queue of records
+    uint64_t ran_ = 0;              // tasks of the run list so far
+    uint64_t sockets_turn_at_ = 0;  // when so many ran
+    uint64_t mail_slots_ = 0;       // that came by mail
+    uint64_t queued_ = 0;           // that went to the queue of records
     WorkerCounters counters_;
 };
 
