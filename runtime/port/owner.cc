@@ -174,9 +174,9 @@ void Owner::on_edge(const Edge& edge) {
 }
 
 void Owner::advance_next() {
-    Socket& socket = ready_.take();
-    if (Socket* next = ready_.likely_next(); next != nullptr) fetch_context(*next);
     const uint64_t moved_before = transfer_.bytes_moved();
+    Socket& socket = ready_.take(moved_before);
+    if (Socket* next = ready_.likely_next(); next != nullptr) fetch_context(*next);
     const uint32_t generation = socket.generation;
     if (!socket.queue(Direction::kRead).empty()) advance(socket, Direction::kRead);
     if (!socket.queue(Direction::kWrite).empty()) advance(socket, Direction::kWrite);

@@ -173,7 +173,8 @@ class Owner {
         if (accepts) {
             ready_.push_accepting(socket);
         } else {
-            turn == Turn::kAnother ? ready_.push_bulk(socket) : ready_.push(socket);
+            const uint64_t moved = transfer_.bytes_moved();
+            turn == Turn::kAnother ? ready_.push_bulk(socket, moved) : ready_.push(socket, moved);
         }
     }
     // With many sockets, what belongs to one is in no near cache when its turn comes. The caller's

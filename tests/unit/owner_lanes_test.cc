@@ -81,6 +81,16 @@ class OwnerLanesTest : public ::testing::Test {
         read(descriptor);
         edge(descriptor);
     }
+    // One that has moved much and can advance that many times more, without an edge.
+    void flood(int descriptor, int reads) {
+        bytes_of_turn_ = kMuch;
+        owner_.accept(prepare(descriptor, Direction::kRead, 2 * kMuch));
+        owner_.advance_next();
+        for (int i = 0; i < reads; ++i) {
+            owner_.accept(prepare(descriptor, Direction::kRead, ReadyLanes::kVisitBytesMax));
+        }
+        turns_.clear();
+    }
     void edge(int descriptor) {
         owner_.on_edge(Edge{descriptor, socket(descriptor).generation, EPOLLIN});
     }
@@ -162,6 +172,37 @@ TEST_F(OwnerLanesTest, WhoMovedMuchIsNotStarved) {
     ASSERT_EQ(turns.size(), static_cast<size_t>(kQuietSockets) + 2);
     EXPECT_EQ(turns[ReadyLanes::kSparseTurnsMax], kFlood);
     EXPECT_EQ(turns[2 * ReadyLanes::kSparseTurnsMax + 1], kOtherFlood);
+}
+
+// Spec: CP-FAIR-7
+TEST_F(OwnerLanesTest, WhoMovedMuchGoesOnUntilItHasMovedAMebibyte) {
+    flood(kFlood, 5);
+    flood(kOtherFlood, 2);
+    bytes_of_turn_ = ReadyLanes::kVisitBytesMax / 3 + 1;
+    EXPECT_THAT(all_turns(),
+                ElementsAre(kFlood, kFlood, kFlood, kOtherFlood, kOtherFlood, kFlood, kFlood));
+}
+
+// Spec: CP-FAIR-7
+TEST_F(OwnerLanesTest, WhoMovedMuchGoesOnForSoManyTurns) {
+    flood(kFlood, ReadyLanes::kVisitTurnsMax + 1);
+    flood(kOtherFlood, 1);
+    bytes_of_turn_ = kMuch;
+    std::vector<int> expected(ReadyLanes::kVisitTurnsMax, kFlood);
+    expected.insert(expected.end(), {kOtherFlood, kFlood});
+    EXPECT_EQ(all_turns(), expected);
+}
+
+// Spec: CP-FAIR-7
+TEST_F(OwnerLanesTest, WhoMovedLittleComesBetweenAndProlongsNothing) {
+    flood(kFlood, 5);
+    flood(kOtherFlood, 1);
+    bytes_of_turn_ = ReadyLanes::kVisitBytesMax / 3 + 1;
+    owner_.advance_next();
+    owner_.advance_next();
+    become_ready(kQuiet);
+    EXPECT_THAT(all_turns(),
+                ElementsAre(kFlood, kFlood, kQuiet, kFlood, kOtherFlood, kFlood, kFlood));
 }
 
 // Spec: CP-FAIR-5
