@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <type_traits>
@@ -48,46 +49,38 @@ union AnyOperation {
     COMPLETION_PORT_RECEIVE_POOLED_OPERATION receive_pooled;
 };
 
-size_t size_of_kind(uint32_t kind) {
-    switch (kind) {
-        case COMPLETION_PORT_KIND_RECEIVE:
-            return sizeof(COMPLETION_PORT_RECEIVE_OPERATION);
-        case COMPLETION_PORT_KIND_SEND:
-            return sizeof(COMPLETION_PORT_SEND_OPERATION);
-        case COMPLETION_PORT_KIND_POLL:
-            return sizeof(COMPLETION_PORT_POLL_OPERATION);
-        case COMPLETION_PORT_KIND_TIMER:
-            return sizeof(COMPLETION_PORT_TIMER_OPERATION);
-        case COMPLETION_PORT_KIND_ACCEPT:
-            return sizeof(COMPLETION_PORT_ACCEPT_OPERATION);
-        case COMPLETION_PORT_KIND_CONNECT:
-            return sizeof(COMPLETION_PORT_CONNECT_OPERATION);
-        case COMPLETION_PORT_KIND_SHUTDOWN:
-            return sizeof(COMPLETION_PORT_SHUTDOWN_OPERATION);
-        case COMPLETION_PORT_KIND_CLOSE:
-            return sizeof(COMPLETION_PORT_CLOSE_OPERATION);
-        case COMPLETION_PORT_KIND_RECEIVE_VECTOR:
-            return sizeof(COMPLETION_PORT_RECEIVE_VECTOR_OPERATION);
-        case COMPLETION_PORT_KIND_SEND_VECTOR:
-            return sizeof(COMPLETION_PORT_SEND_VECTOR_OPERATION);
-        case COMPLETION_PORT_KIND_RECEIVE_MESSAGE:
-            return sizeof(COMPLETION_PORT_RECEIVE_MESSAGE_OPERATION);
-        case COMPLETION_PORT_KIND_SEND_MESSAGE:
-            return sizeof(COMPLETION_PORT_SEND_MESSAGE_OPERATION);
-        case COMPLETION_PORT_KIND_SENDFILE:
-            return sizeof(COMPLETION_PORT_SENDFILE_OPERATION);
-        case COMPLETION_PORT_KIND_FILE_READ:
-            return sizeof(COMPLETION_PORT_FILE_READ_OPERATION);
-        case COMPLETION_PORT_KIND_FILE_WRITE:
-            return sizeof(COMPLETION_PORT_FILE_WRITE_OPERATION);
-        case COMPLETION_PORT_KIND_FILE_SYNC:
-            return sizeof(COMPLETION_PORT_FILE_SYNC_OPERATION);
-        case COMPLETION_PORT_KIND_RECEIVE_POOLED:
-            return sizeof(COMPLETION_PORT_RECEIVE_POOLED_OPERATION);
-        default:
-            return 0;
-    }
-}
+// What the structures of a kind have in common.
+struct Form {
+    uint32_t bytes = 0;  // 0: there is no such kind
+    uint32_t flags = 0;  // that are allowed, beside COMPLETION_PORT_FLAG_INLINE
+};
+
+constexpr auto kForms = [] {
+    std::array<Form, COMPLETION_PORT_KIND_RECEIVE_POOLED + 1> forms;
+    forms[COMPLETION_PORT_KIND_RECEIVE] = {sizeof(COMPLETION_PORT_RECEIVE_OPERATION), 0};
+    forms[COMPLETION_PORT_KIND_SEND] = {sizeof(COMPLETION_PORT_SEND_OPERATION), 0};
+    forms[COMPLETION_PORT_KIND_POLL] = {sizeof(COMPLETION_PORT_POLL_OPERATION), 0};
+    forms[COMPLETION_PORT_KIND_TIMER] = {sizeof(COMPLETION_PORT_TIMER_OPERATION), 0};
+    forms[COMPLETION_PORT_KIND_ACCEPT] = {
+        sizeof(COMPLETION_PORT_ACCEPT_OPERATION),
+        COMPLETION_PORT_FLAG_MULTISHOT | COMPLETION_PORT_FLAG_DISTRIBUTE};
+    forms[COMPLETION_PORT_KIND_CONNECT] = {sizeof(COMPLETION_PORT_CONNECT_OPERATION), 0};
+    forms[COMPLETION_PORT_KIND_SHUTDOWN] = {sizeof(COMPLETION_PORT_SHUTDOWN_OPERATION), 0};
+    forms[COMPLETION_PORT_KIND_CLOSE] = {sizeof(COMPLETION_PORT_CLOSE_OPERATION), 0};
+    forms[COMPLETION_PORT_KIND_RECEIVE_VECTOR] = {sizeof(COMPLETION_PORT_RECEIVE_VECTOR_OPERATION),
+                                                  0};
+    forms[COMPLETION_PORT_KIND_SEND_VECTOR] = {sizeof(COMPLETION_PORT_SEND_VECTOR_OPERATION), 0};
+    forms[COMPLETION_PORT_KIND_RECEIVE_MESSAGE] = {
+        sizeof(COMPLETION_PORT_RECEIVE_MESSAGE_OPERATION), 0};
+    forms[COMPLETION_PORT_KIND_SEND_MESSAGE] = {sizeof(COMPLETION_PORT_SEND_MESSAGE_OPERATION), 0};
+    forms[COMPLETION_PORT_KIND_SENDFILE] = {sizeof(COMPLETION_PORT_SENDFILE_OPERATION), 0};
+    forms[COMPLETION_PORT_KIND_FILE_READ] = {sizeof(COMPLETION_PORT_FILE_READ_OPERATION), 0};
+    forms[COMPLETION_PORT_KIND_FILE_WRITE] = {sizeof(COMPLETION_PORT_FILE_WRITE_OPERATION), 0};
+    forms[COMPLETION_PORT_KIND_FILE_SYNC] = {sizeof(COMPLETION_PORT_FILE_SYNC_OPERATION), 0};
+    forms[COMPLETION_PORT_KIND_RECEIVE_POOLED] = {sizeof(COMPLETION_PORT_RECEIVE_POOLED_OPERATION),
+                                                  COMPLETION_PORT_FLAG_MULTISHOT};
+    return forms;
+}();
 
 // The whole structure of a kind, of which `common` is the first member.
 template <typename Structure>
@@ -277,17 +270,6 @@ int read_pooled(const COMPLETION_PORT_RECEIVE_POOLED_OPERATION& pooled, SubmitRe
     return 0;
 }
 
-uint32_t flags_of_kind(uint32_t kind) {
-    switch (kind) {
-        case COMPLETION_PORT_KIND_ACCEPT:
-            return COMPLETION_PORT_FLAG_MULTISHOT | COMPLETION_PORT_FLAG_DISTRIBUTE;
-        case COMPLETION_PORT_KIND_RECEIVE_POOLED:
-            return COMPLETION_PORT_FLAG_MULTISHOT;
-        default:
-            return 0;
-    }
-}
-
 template <typename Transfer>
 int read_transfer(const COMPLETION_PORT_OPERATION& common, Direction direction,
                   SubmitRequest& request) {
@@ -354,10 +336,8 @@ int read_own_fields(const COMPLETION_PORT_OPERATION& common, SubmitRequest& requ
     }
 }
 
-int read_known(const COMPLETION_PORT_OPERATION& common, bool inline_allowed,
+int read_known(const COMPLETION_PORT_OPERATION& common, uint32_t flags_allowed,
                SubmitRequest& request) {
-    const uint32_t flags_allowed =
-        (inline_allowed ? uint32_t{COMPLETION_PORT_FLAG_INLINE} : 0u) | flags_of_kind(common.kind);
     if ((common.flags & ~flags_allowed) != 0) return -EINVAL;
     if (!in_range(common.deadline_ns)) return -ERANGE;
     request.leave_empty();
@@ -379,13 +359,20 @@ int read_known(const COMPLETION_PORT_OPERATION& common, bool inline_allowed,
 int read_operation(const COMPLETION_PORT_OPERATION& operation, bool inline_allowed,
                    SubmitRequest& request) {
     if (operation.size < sizeof(COMPLETION_PORT_OPERATION)) return -EINVAL;
-    const size_t known_size = size_of_kind(operation.kind);
-    if (known_size == 0) return -EINVAL;
+    const uint32_t kind = operation.kind;
+    const Form form = kind < kForms.size() ? kForms[kind] : Form{};
+    if (form.bytes == 0) return -EINVAL;
+    const uint32_t flags_allowed =
+        form.flags | (inline_allowed ? uint32_t{COMPLETION_PORT_FLAG_INLINE} : 0u);
     // As nearly always: nothing is missing, and nothing unknown follows.
-    if (operation.size == known_size) return read_known(operation, inline_allowed, request);
+    const COMPLETION_PORT_OPERATION* whole_operation = &operation;
     AnyOperation known;
-    const int error = read_sized(&operation, operation.size, &known, known_size);
-    return error != 0 ? error : read_known(known.common, inline_allowed, request);
+    if (operation.size != form.bytes) [[unlikely]] {
+        const int error = read_sized(&operation, operation.size, &known, form.bytes);
+        if (error != 0) return error;
+        whole_operation = &known.common;
+    }
+    return read_known(*whole_operation, flags_allowed, request);
 }
 
 }  // namespace cport

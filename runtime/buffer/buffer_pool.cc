@@ -72,6 +72,7 @@ BufferPool::BufferPool(platform::Memory& memory, const void* owner,
     : memory_(memory),
       owner_(owner),
       unit_bytes_(options.buffer_bytes),
+      unit_shift_(static_cast<uint32_t>(std::countr_zero(options.buffer_bytes))),
       largest_class_(
           static_cast<uint32_t>(std::countr_zero(options.buffer_bytes_max / options.buffer_bytes))),
       unit_count_(units),
@@ -109,7 +110,7 @@ void BufferPool::destroy() {
 
 uint32_t BufferPool::class_for(uint64_t bytes) const {
     if (bytes <= unit_bytes_) return 0;
-    const uint64_t units = (bytes + unit_bytes_ - 1) / unit_bytes_;
+    const uint64_t units = (bytes + unit_bytes_ - 1) >> unit_shift_;
     return std::min(static_cast<uint32_t>(std::bit_width(units - 1)), largest_class_);
 }
 
@@ -171,8 +172,9 @@ void BufferPool::clear_units(uint32_t first, uint32_t count) {
 uint32_t BufferPool::unit_at(const void* buffer) const {
     const uintptr_t offset =
         reinterpret_cast<uintptr_t>(buffer) - reinterpret_cast<uintptr_t>(data_);
-    const uintptr_t unit = offset / unit_bytes_;
-    return unit < unit_count_ && offset % unit_bytes_ == 0 ? static_cast<uint32_t>(unit) : kNoUnit;
+    const uintptr_t unit = offset >> unit_shift_;
+    return unit < unit_count_ && offset == unit << unit_shift_ ? static_cast<uint32_t>(unit)
+                                                               : kNoUnit;
 }
 
 void BufferPool::trim(char* buffer, uint32_t bytes) {

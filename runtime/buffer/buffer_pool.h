@@ -99,6 +99,7 @@ class BufferPool {
     platform::Memory& memory_;
     const void* const owner_;
     const uint32_t unit_bytes_;
+    const uint32_t unit_shift_;
     const uint32_t largest_class_;
     const uint32_t unit_count_;
     const uint32_t word_count_;

@@ -148,10 +148,9 @@ static_assert(sizeof(Operation) == 128);
 class OperationQueue {
  public:
     bool empty() const { return tail_ == nullptr; }
-    Operation* front() const {
-        return tail_ == nullptr ? nullptr : static_cast<Operation*>(tail_->next);
-    }
-
+    Operation* front() const { return empty() ? nullptr : &head(); }
+    // There is one.
+    Operation& head() const { return static_cast<Operation&>(*tail_->next); }
     Operation* back() const { return tail_; }
 
     // Takes `operation` out of the middle. It is in the queue.
@@ -182,14 +181,15 @@ class OperationQueue {
         tail_ = operation;
     }
 
+    // There is one.
     Operation* pop() {
-        Operation* head = front();
-        if (head == tail_) {
+        Operation& first = head();
+        if (&first == tail_) {
             tail_ = nullptr;
         } else {
-            tail_->next = head->next;
+            tail_->next = first.next;
         }
-        return head;
+        return &first;
     }
 
  private:

@@ -43,8 +43,13 @@ class Slab {
 
     // A slot, or nullptr with -ENOMEM or -ENOBUFS (the limit) in `error`.
     Operation* take_as_owner(int& error) {
-        if (own_free_ == nullptr) return take_shared_as_owner(error);
+        Operation* slot = take_own();
+        return slot != nullptr ? slot : take_shared_as_owner(error);
+    }
+    // One that the owner keeps to itself, or nullptr.
+    Operation* take_own() {
         Operation* slot = own_free_;
+        if (slot == nullptr) return nullptr;
         own_free_ = static_cast<Operation*>(slot->next);
         --own_free_count_;
         return slot;

@@ -129,8 +129,10 @@ struct alignas(64) Socket : Task {
 
     // Whether one of its operations should be tried now.
     bool can_advance() const {
-        return (has(kTryRead) && !queues[0].empty()) || (has(kTryWrite) && !queues[1].empty()) ||
-               (has(kTryWatch) && !queues[2].empty());
+        // Most that have just had their turn wait for nothing.
+        return waits() &&
+               ((has(kTryRead) && !queues[0].empty()) || (has(kTryWrite) && !queues[1].empty()) ||
+                (has(kTryWatch) && !queues[2].empty()));
     }
 };
 

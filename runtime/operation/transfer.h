@@ -34,11 +34,11 @@ class Transfer {
     // By all operations so far, in both directions.
     uint64_t bytes_moved() const { return bytes_moved_; }
 
-    // One step of the operation at the head of its socket's queue.
-    Step advance(Socket& socket, Operation& operation) {
-        const bool plain_read = operation.record_kind <= COMPLETION_PORT_KIND_SEND &&
-                                operation.direction == Direction::kRead &&
-                                !operation.readiness_only() && socket.has(kStream);
+    // One step of the operation at the head of its socket's queue of that direction.
+    Step advance(Socket& socket, Operation& operation, Direction direction) {
+        const bool plain_read = direction == Direction::kRead && socket.has(kStream) &&
+                                operation.record_kind <= COMPLETION_PORT_KIND_SEND &&
+                                !operation.readiness_only();
         return plain_read ? read(socket, operation) : advance_any(socket, operation);
     }
     // One connection of an accept; after kCompleted that is OK it may be tried again.
@@ -130,7 +130,8 @@ inline Step Transfer::have_read(Socket& socket, Operation& operation, int64_t co
     if (came_short && socket.has(kTcp) && socket.has(kWatched) && !socket.has(kNeverDrained)) {
         socket.clear(kTryRead);
     }
-    succeed_with_bytes(operation);
+    operation.complete(COMPLETION_PORT_EPOLL_EPOLLIN, COMPLETION_PORT_RESULT_OK,
+                       operation.transferred);
     return Step::kCompleted;
 }
 

@@ -173,6 +173,26 @@ void Owner::on_edge(const Edge& edge) {
     if (socket->can_advance()) make_ready(*socket);
 }
 
+inline void Owner::advance(Socket& socket, Direction direction) {
+    if (!socket.has(try_flag_of(direction))) return;
+    Operation& operation = socket.queue(direction).head();
+    if (ring_ != nullptr && rides(socket, operation)) return;
+    // poll(2) calls devices ready that epoll refuses; only epoll knows what can be waited for.
+    if (!socket.has(kStream | kWatched) && !socket.is_socket()) [[unlikely]] {
+        const int error = watch(socket, direction == Direction::kWrite);
+        if (error != 0) {
+            fail_head(socket, operation, -error);
+            return;
+        }
+    }
+    const Step step = transfer_.advance(socket, operation, direction);
+    if (step == Step::kCompleted) [[likely]] {
+        completed_.push(settle_head(socket, direction));
+    } else {
+        leave_waiting(socket, operation, step);
+    }
+}
+
 void Owner::advance_next() {
     const uint64_t moved_before = transfer_.bytes_moved();
     Socket& socket = ready_.take(moved_before);
@@ -189,32 +209,18 @@ void Owner::advance_next() {
     if (socket.can_advance()) make_ready(socket, Turn::kAnother);
 }
 
-void Owner::advance(Socket& socket, Direction direction) {
-    if (!socket.has(try_flag_of(direction))) return;
-    Operation* operation = socket.queue(direction).front();
-    if (ring_ != nullptr && rides(socket, *operation)) return;
-    // poll(2) calls devices ready that epoll refuses; only epoll knows what can be waited for.
-    if (!socket.is_socket() && !socket.has(kWatched)) {
-        const int error = watch(socket, direction == Direction::kWrite);
-        if (error != 0) {
-            fail(*operation, -error);
-            complete_head(socket, direction);
-            return;
-        }
-    }
-    switch (transfer_.advance(socket, *operation)) {
-        case Step::kCompleted:
-            complete_head(socket, direction);
-            break;
+void Owner::leave_waiting(Socket& socket, Operation& operation, Step step) {
+    switch (step) {
         case Step::kBlocked:
-            wait_for_edge(socket, *operation);
+            wait_for_edge(socket, operation);
             break;
         case Step::kAccepting:
-            accept_connections(socket, *operation);
+            accept_connections(socket, operation);
             break;
         case Step::kReceiving:
-            receive_buffers(socket, *operation);
+            receive_buffers(socket, operation);
             break;
+        case Step::kCompleted:
         case Step::kPaused:
             break;
     }
@@ -236,29 +242,25 @@ void Owner::complete_head(Socket& socket, Direction direction) {
     completed_.push(settle_head(socket, direction));
 }
 
-Operation* Owner::settle_head(Socket& socket, Direction direction) {
-    OperationQueue& queue = socket.queue(direction);
-    Operation* operation = queue.pop();
-    operation->enter(Stage::kIdle);
-    if (operation->is_set()) wheel_.remove(*operation);
-    if (operation->record_kind == COMPLETION_PORT_KIND_RECEIVE_POOLED) leave_pool(*operation);
-    if (operation->record_kind == COMPLETION_PORT_KIND_ACCEPT) distribute(*operation);
-    Operation* next = queue.front();
-    if (next != nullptr && next->readiness_only()) socket.set(try_flag_of(direction));
-    if (operation->error == 0) return operation;
+void Owner::fail_head(Socket& socket, Operation& operation, int error) {
+    fail(operation, error);
+    complete_head(socket, operation.direction);
+}
+
+void Owner::heed_failure(Socket& socket, const Operation& operation) {
+    const bool wrote = operation.direction == Direction::kWrite;
     // Nothing follows part of a send, nor a connect that the kernel has begun.
     const bool begun =
-        operation->transferred > 0 || (operation->record_kind == COMPLETION_PORT_KIND_CONNECT &&
-                                       operation->watch_events == kConnectBegun);
-    const bool breaks_off = direction == Direction::kWrite && begun && socket.has(kStream);
-    if (breaks_off && socket.write_error() == 0) socket.set_write_error(operation->error);
+        operation.transferred > 0 || (operation.record_kind == COMPLETION_PORT_KIND_CONNECT &&
+                                      operation.watch_events == kConnectBegun);
+    const bool breaks_off = wrote && begun && socket.has(kStream);
+    if (breaks_off && socket.write_error() == 0) socket.set_write_error(operation.error);
     // The number was closed without remove: what is known of it is no longer true. A send that
     // fails makes the reads try: of the same descriptor only.
-    const bool closed = tells_closed(socket, *operation);
-    const bool reads_try = direction == Direction::kWrite &&
-                           !socket.queue(Direction::kRead).empty() && socket.is_registered();
+    const bool closed = tells_closed(socket, operation);
+    const bool reads_try =
+        wrote && !socket.queue(Direction::kRead).empty() && socket.is_registered();
     if (closed || (reads_try && !engine_.still_names(socket))) renew(socket);
-    return operation;
 }
 
 bool Owner::tells_closed(Socket& socket, const Operation& operation) {
@@ -287,7 +289,7 @@ bool Owner::accept_inline(Operation& operation) {
     operation.enter(Stage::kWaiting);
     socket.queue(direction).push_first(&operation);
     const uint64_t moved_before = transfer_.bytes_moved();
-    const Step step = transfer_.advance(socket, operation);
+    const Step step = transfer_.advance(socket, operation, direction);
     if (transfer_.bytes_moved() - moved_before >= kSparseBytesMax) socket.set(kBulk);
     switch (step) {
         case Step::kCompleted:
@@ -331,8 +333,7 @@ void Owner::wait_for_edge(Socket& socket, Operation& operation) {
     }
     // No edge will come: the next operation must try for itself.
     socket.set(try_flag_of(direction));
-    fail(operation, -error);
-    complete_head(socket, direction);
+    fail_head(socket, operation, -error);
 }
 
 void Owner::move_to_renewed(Socket& socket, Operation& operation) {
@@ -350,7 +351,7 @@ void Owner::advance_watches(Socket& socket) {
     while (!watches.empty()) {
         Operation* operation = watches.pop();
         if (operation->record_kind == COMPLETION_PORT_KIND_SHUTDOWN) {
-            transfer_.advance(socket, *operation);
+            transfer_.advance(socket, *operation, Direction::kWatch);
             complete(*operation);
             continue;
         }

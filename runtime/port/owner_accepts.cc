@@ -12,8 +12,7 @@ void Owner::accept_connections(Socket& socket, Operation& operation) {
         int error = 0;
         Operation* record = slab_.take_as_owner(error);
         if (record == nullptr) {
-            fail(operation, -error);
-            complete_head(socket, operation.direction);
+            fail_head(socket, operation, -error);
             return;
         }
         const Step step = transfer_.accept(socket, operation);

@@ -24,8 +24,7 @@ void Owner::receive_buffers(Socket& socket, Operation& operation) {
                 wait_for_edge(socket, operation);
                 return;
             }
-            fail(operation, -error);
-            complete_head(socket, operation.direction);
+            fail_head(socket, operation, -error);
             return;
         }
         const Step step = transfer_.receive_pooled(socket, operation);

@@ -253,8 +253,18 @@ Worker& Port::worker_for_caller() {
 }
 
 int Port::add(const AddRequest& request) {
-    int error = refusal();
-    if (error != 0) return error;
+    const int refused = refusal();
+    if (refused != 0) return refused;
+    Worker* owner = nullptr;
+    Operation* operation = accept_at_once(request, owner);
+    if (operation == nullptr) [[unlikely]]
+        return add_with_care(request);
+    owner->owner().accept(*operation);
+    return 0;
+}
+
+int Port::add_with_care(AddRequest request) {
+    int error = 0;
     Worker* owner = nullptr;
     Socket* socket = find_or_create(request.descriptor, owner, error);
     if (socket == nullptr) return error;

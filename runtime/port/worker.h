@@ -120,6 +120,7 @@ class Worker {
     void run_round();
     void run_tasks();
     void run_completed(Task& task);
+    [[gnu::noinline]] void run_other(Task& task);
     void run_callback(Operation& operation);
     void count_pooled(const Operation& operation);
     void run_record(Operation& operation);
