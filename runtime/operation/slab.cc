@@ -40,6 +40,12 @@ uint64_t Slab::next_head(uint64_t head, uint32_t index) {
     return (((head >> 32) + 1) << 32) | index;
 }
 
+Operation* Slab::pop_ring() {
+    const FreeRing::Taken taken = ring_.take();
+    if (taken.later != 0) prefetch_two_lines(at(taken.later - 1));
+    return taken.entry == 0 ? nullptr : at(taken.entry - 1);
+}
+
 Operation* Slab::pop_shared() {
     // Acquire pairs with push_shared: the slot's former user is done with it.
     uint64_t head = shared_.load(std::memory_order_acquire);
@@ -68,7 +74,7 @@ void Slab::push_shared(Operation* first, Operation* last) {
 int Slab::grow() {
     MutexLock lock(growth_);
     // Another thread may have grown it while this one waited.
-    if (index_of(shared_.load(std::memory_order_relaxed)) != 0) return 0;
+    if (!others_have_none()) return 0;
     if (chunk_count_ == chunks_max_) return -ENOBUFS;
     void* memory = memory_.allocate(kChunkBytes, alignof(Operation));
     if (memory == nullptr) return -ENOMEM;
@@ -89,6 +95,7 @@ int Slab::grow() {
 
 Operation* Slab::take(int& error) {
     for (;;) {
+        if (Operation* slot = pop_ring()) return slot;
         if (Operation* slot = pop_shared()) return slot;
         error = grow();
         if (error == 0) continue;
@@ -132,6 +139,18 @@ Operation* Slab::find(uint64_t id) const {
 }
 
 void Slab::give_back(uint32_t count) {
+    own_free_count_ -= count;
+    from_shared_ -= int64_t{count};
+    const uint32_t by_ring = std::min(count, ring_.room());
+    ring_.give(by_ring, [this] {
+        const uint32_t entry = index_in_slab(*own_free_) + 1;
+        own_free_ = static_cast<Operation*>(own_free_->next);
+        return entry;
+    });
+    if (by_ring < count) give_back_by_stack(count - by_ring);
+}
+
+void Slab::give_back_by_stack(uint32_t count) {
     Operation* first = own_free_;
     Operation* last = first;
     for (uint32_t i = 1; i < count; ++i) {
@@ -140,8 +159,6 @@ void Slab::give_back(uint32_t count) {
         last = next;
     }
     own_free_ = static_cast<Operation*>(last->next);
-    own_free_count_ -= count;
-    from_shared_ -= int64_t{count};
     push_shared(first, last);
 }
 

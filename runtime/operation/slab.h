@@ -1,8 +1,9 @@
 // Where operations live: slots of two cache lines in chunks that are never given back before the
 // port ends, so that a stale name may always be looked at.
 //
-// The owner takes and returns slots without an atomic instruction. Other threads take from a shared
-// stack, which the owner refills with what it has too much of. Only growth takes a lock.
+// The owner takes and returns slots without an atomic instruction. Other threads take from a ring,
+// which the owner refills with what it has too much of, and then from a shared stack, where new
+// slots are, what other threads return, and what the ring had no room for. Only growth locks.
 #pragma once
 
 #include <array>
@@ -12,6 +13,7 @@
 #include "platform/memory.h"
 #include "platform/numa.h"
 #include "runtime/mutex.h"
+#include "runtime/operation/free_ring.h"
 #include "runtime/operation/operation.h"
 
 namespace cport {
@@ -86,13 +88,17 @@ class Slab {
 
     Operation* at(uint32_t index) const;
     Operation* take_shared_as_owner(int& error);
+    Operation* pop_ring();
     Operation* pop_shared();
     void push_shared(Operation* first, Operation* last);
     // Adds a chunk's slots to the shared stack. 0, -ENOMEM or -ENOBUFS.
     int grow() ABSL_LOCKS_EXCLUDED(growth_);
-    bool others_have_none() const { return index_of(shared_.load(std::memory_order_relaxed)) == 0; }
+    bool others_have_none() const {
+        return ring_.empty() && index_of(shared_.load(std::memory_order_relaxed)) == 0;
+    }
     void look_after_others();
     void give_back(uint32_t count);
+    void give_back_by_stack(uint32_t count);
 
     static uint32_t index_in_slab(const Operation& operation) {
         return operation.slot & (kSlotsMax - 1);
@@ -107,6 +113,7 @@ class Slab {
     // Head of the stack of free slots: index + 1 in the low half, a tag against ABA in the high
     // one.
     alignas(64) std::atomic<uint64_t> shared_{0};
+    FreeRing ring_;
     // The owner's free slots, linked through `next`.
     alignas(64) Operation* own_free_ = nullptr;
     uint32_t own_free_count_ = 0;

@@ -6,10 +6,13 @@
 // falls asleep only from "empty". (Two words would need sequentially consistent exchanges on both.)
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdint>
 
 #include "runtime/operation/task.h"
+#include "runtime/prefetch.h"
 
 namespace cport {
 
@@ -24,6 +27,8 @@ class Mailbox {
     // Any thread. After kQueuedForSleeper the caller must wake the worker. After kClosed the task
     // is still the caller's.
     Posted post(Task* task) {
+        // Not once it is posted: the mailbox may be gone then.
+        note_recent(task);
         uintptr_t head = head_.load(std::memory_order_relaxed);
         do {
             if (head == kClosed) return Posted::kClosed;
@@ -43,14 +48,7 @@ class Mailbox {
         Task* newest = as_task(head);
         if (slept_ && newest != nullptr) ++wakes_owed_;
         slept_ = false;
-        Task* oldest = nullptr;
-        while (newest != nullptr) {
-            Task* next = newest->next;
-            newest->next = oldest;
-            oldest = newest;
-            newest = next;
-        }
-        return oldest;
+        return reversed(newest);
     }
 
     // The worker.
@@ -77,6 +75,8 @@ class Mailbox {
     static constexpr uintptr_t kEmpty = 0;
     static constexpr uintptr_t kSleeping = 1;
     static constexpr uintptr_t kClosed = 2;
+    static constexpr uint32_t kRecent = 256;
+    static constexpr uint32_t kFetchedAhead = 8;
 
     static Task* as_task(uintptr_t head) {
         return head <= kClosed ? nullptr : reinterpret_cast<Task*>(head);
@@ -87,9 +87,42 @@ class Mailbox {
                                              std::memory_order_relaxed);
     }
 
+    // Other CPUs wrote the tasks last, and a link says only which comes next. So producers leave
+    // addresses side by side too, for the worker to fetch several tasks at a time. They are hints
+    // and no more: producers that come together may count as one, a task may be refused, or gone.
+    void note_recent(Task* task) {
+        const uint32_t place = recent_count_.load(std::memory_order_relaxed);
+        recent_count_.store(place + 1, std::memory_order_relaxed);
+        recent_[place % kRecent].store(task, std::memory_order_relaxed);
+    }
+    // The worker. The chain the other way round.
+    Task* reversed(Task* newest) {
+        uint32_t place = recent_count_.load(std::memory_order_relaxed);
+        uint32_t left = std::min(place - recent_heard_, kRecent);
+        recent_heard_ = place;
+        const auto fetch_older = [&] {
+            if (left == 0) return;
+            --left;
+            prefetch_two_lines(recent_[--place % kRecent].load(std::memory_order_relaxed));
+        };
+        for (uint32_t i = 0; i < kFetchedAhead; ++i) fetch_older();
+        Task* oldest = nullptr;
+        while (newest != nullptr) {
+            fetch_older();
+            Task* next = newest->next;
+            newest->next = oldest;
+            oldest = newest;
+            newest = next;
+        }
+        return oldest;
+    }
+
     alignas(64) std::atomic<uintptr_t> head_{kEmpty};
+    std::atomic<uint32_t> recent_count_{0};
+    alignas(64) std::array<std::atomic<Task*>, kRecent> recent_{};
     // The worker's.
     alignas(64) bool slept_ = false;
+    uint32_t recent_heard_ = 0;
     int64_t wakes_owed_ = 0;
 };
 

@@ -32,6 +32,40 @@ TEST(Mailbox, GivesTasksInTheOrderOfTheirPosts) {
     EXPECT_EQ(mailbox.take(), nullptr);
 }
 
+// More than the worker has hints of, some of them of tasks that are gone.
+TEST(Mailbox, ALongChainComesInTheOrderOfItsPosts) {
+    Mailbox mailbox;
+    for (int round = 0; round < 3; ++round) {
+        std::vector<std::unique_ptr<Letter>> letters;
+        for (int i = 0; i < 1000; ++i) {
+            letters.push_back(std::make_unique<Letter>(0, i));
+            ASSERT_EQ(mailbox.post(letters.back().get()), Mailbox::Posted::kQueued);
+        }
+        Task* task = mailbox.take();
+        for (auto& letter : letters) {
+            ASSERT_EQ(task, letter.get());
+            task = task->next;
+        }
+        EXPECT_EQ(task, nullptr);
+    }
+}
+
+// What is posted may end in the callback that gives back the last reference to the port, before
+// the post returns. A thread sanitizer sees a store that comes later.
+// Spec: MODEL-LIFETIME-2
+TEST(Mailbox, APostTouchesNothingOnceItsTaskIsTaken) {
+    for (int round = 0; round < 2'000; ++round) {
+        auto mailbox = std::make_unique<Mailbox>();
+        Letter letter(0, 0);
+        std::thread sender([&letter, &mailbox = *mailbox] {
+            EXPECT_EQ(mailbox.post(&letter), Mailbox::Posted::kQueued);
+        });
+        while (mailbox->take() == nullptr) std::this_thread::yield();
+        mailbox.reset();
+        sender.join();
+    }
+}
+
 // Spec: CP-END-7
 TEST(Mailbox, AWakeIsOwedHoweverOftenTheWorkerFellAsleepBefore) {
     Mailbox mailbox;
