@@ -5,7 +5,7 @@
 # A GoogleTest program that is one ctest entry. It links completionport_core, with LINK_SHARED the
 # shared library instead; NO_MAIN says that the sources or LIBRARIES bring main. A program whose label
 # is not among CPORT_TEST_KINDS is neither built nor run. SHARDS makes it so many entries, name_1 and so
-# on, which share its tests out; each has the whole TIMEOUT.
+# on, which share its tests out; each has the whole TIMEOUT. What may take longest starts first.
 function(cport_add_test)
     cmake_parse_arguments(PARSE_ARGV 0 arg "LINK_SHARED;NO_MAIN" "NAME;TIMEOUT;SHARDS"
                           "SOURCES;LABELS;LIBRARIES;ENVIRONMENT")
@@ -57,7 +57,8 @@ function(cport_add_test)
         endif()
         add_test(NAME ${entry} COMMAND ${arg_NAME})
         set_tests_properties(${entry} PROPERTIES
-            LABELS "${arg_LABELS}" TIMEOUT ${timeout} ENVIRONMENT "${environment}")
+            LABELS "${arg_LABELS}" TIMEOUT ${timeout} COST ${arg_TIMEOUT}
+            ENVIRONMENT "${environment}")
     endforeach()
 endfunction()
 

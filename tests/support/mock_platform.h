@@ -1,4 +1,5 @@
-// GoogleMock stand-ins for the interfaces of platform/.
+// GoogleMock stand-ins for the interfaces of platform/. What each of them is made of (constructors,
+// tables of virtual functions) is compiled once, in mock_platform.cc, not in each test anew.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -12,6 +13,8 @@ namespace cport::test {
 
 class MockKernel : public platform::Kernel {
  public:
+    MockKernel();
+    ~MockKernel() override;
     MOCK_METHOD(int, epoll_create, (), (override));
     MOCK_METHOD(int, epoll_ctl,
                 (int epoll, int operation, int descriptor, uint32_t events, uint64_t data),
@@ -67,6 +70,8 @@ class MockKernel : public platform::Kernel {
 
 class MockThreads : public platform::Threads {
  public:
+    MockThreads();
+    ~MockThreads() override;
     MOCK_METHOD(int, start,
                 (pthread_t * thread, const char* name, int cpu, Body body, void* argument),
                 (override));
@@ -76,6 +81,8 @@ class MockThreads : public platform::Threads {
 
 class MockMemory : public platform::Memory {
  public:
+    MockMemory();
+    ~MockMemory() override;
     MOCK_METHOD(void*, allocate, (size_t size, size_t alignment), (override));
     MOCK_METHOD(void, release, (void* memory, size_t size), (override));
     MOCK_METHOD(const volatile uint32_t*, fork_mark_create, (), (override));
@@ -99,6 +106,8 @@ inline void hand_on(MockMemory& memory, platform::Memory& real) {
 
 class MockNuma : public platform::Numa {
  public:
+    MockNuma();
+    ~MockNuma() override;
     MOCK_METHOD(bool, has_node, (int node), (override));
     MOCK_METHOD(int, node_of_cpu, (int cpu), (override));
     MOCK_METHOD(void, prefer, (void* memory, size_t size, int node), (override));
@@ -106,7 +115,22 @@ class MockNuma : public platform::Numa {
 
 class MockClock : public platform::Clock {
  public:
+    MockClock();
+    ~MockClock() override;
     MOCK_METHOD(int64_t, now_ns, (), (override));
 };
 
 }  // namespace cport::test
+
+namespace testing {
+
+extern template class NiceMock<cport::test::MockKernel>;
+extern template class NiceMock<cport::test::MockThreads>;
+extern template class NiceMock<cport::test::MockMemory>;
+extern template class NiceMock<cport::test::MockNuma>;
+extern template class NiceMock<cport::test::MockClock>;
+extern template class StrictMock<cport::test::MockKernel>;
+extern template class StrictMock<cport::test::MockMemory>;
+extern template class StrictMock<cport::test::MockClock>;
+
+}  // namespace testing
