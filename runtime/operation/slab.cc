@@ -142,11 +142,13 @@ void Slab::give_back(uint32_t count) {
     own_free_count_ -= count;
     from_shared_ -= int64_t{count};
     const uint32_t by_ring = std::min(count, ring_.room());
-    ring_.give(by_ring, [this] {
-        const uint32_t entry = index_in_slab(*own_free_) + 1;
-        own_free_ = static_cast<Operation*>(own_free_->next);
-        return entry;
-    });
+    if (by_ring != 0) {
+        ring_.give(by_ring, [this] {
+            const uint32_t entry = index_in_slab(*own_free_) + 1;
+            own_free_ = static_cast<Operation*>(own_free_->next);
+            return entry;
+        });
+    }
     if (by_ring < count) give_back_by_stack(count - by_ring);
 }
 

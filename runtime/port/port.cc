@@ -252,6 +252,19 @@ Worker& Port::worker_for_caller() {
     return workers_[(thread * 0x9e3779b97f4a7c15u >> 32) % worker_count_];
 }
 
+inline Operation* Port::accept_at_once(const AddRequest& request, Worker*& owner) {
+    Socket* socket = table_.find(request.descriptor);
+    if (socket == nullptr) return nullptr;
+    owner = owner_or_none(*socket);
+    if (owner == nullptr || !is_current(*owner)) return nullptr;
+    const uint64_t word = socket->word.load(std::memory_order_acquire);
+    if (!SocketWord::takes_any_add(word)) return nullptr;
+    Operation* operation = owner->slab().take_own();
+    if (operation == nullptr) return nullptr;
+    request.write(*operation, *socket, SocketWord::generation(word));
+    return operation;
+}
+
 int Port::add(const AddRequest& request) {
     const int refused = refusal();
     if (refused != 0) return refused;

@@ -132,14 +132,13 @@ class Port {
     static void release_slot(Worker& worker, Operation* operation, bool as_owner) {
         as_owner ? worker.slab().release_as_owner(operation) : release_mail_slot(worker, operation);
     }
-    // The same where nothing asks for a closer look, as of nearly all that callbacks add: the
-    // socket is known, and this thread's, and a slot is at hand. nullptr: something does.
-    template <typename Request>
-    Operation* accept_at_once(const Request& request, Worker*& owner);
     // The owner's operation, accepted; nullptr with the reason in `error`.
     template <typename Request>
     Operation* accept_as_owner(Worker& worker, Socket& socket, const Request& request, int& error);
-    // By value, as the next, so that what is accepted at once need not be kept in memory.
+    // The same of nearly all that callbacks add: the socket is known, and this thread's, and a slot
+    // is at hand. nullptr: it asks for a closer look.
+    Operation* accept_at_once(const AddRequest& request, Worker*& owner);
+    // These two by value, so that what is accepted by their callers need not be kept in memory.
     [[gnu::noinline]] int add_with_care(AddRequest request);
     template <typename Request>
     int add_from_elsewhere(Worker& worker, Socket& socket, Request request, uint64_t* id);

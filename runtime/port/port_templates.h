@@ -19,20 +19,6 @@ inline Socket* Port::find_or_create(int descriptor, Worker*& owner, int& error) 
 }
 
 template <typename Request>
-inline Operation* Port::accept_at_once(const Request& request, Worker*& owner) {
-    Socket* socket = table_.find(request.descriptor);
-    if (socket == nullptr) return nullptr;
-    owner = owner_or_none(*socket);
-    if (owner == nullptr || !is_current(*owner)) return nullptr;
-    const uint64_t word = socket->word.load(std::memory_order_acquire);
-    if (!SocketWord::takes_any_add(word)) return nullptr;
-    Operation* operation = owner->slab().take_own();
-    if (operation == nullptr) return nullptr;
-    request.write(*operation, *socket, SocketWord::generation(word));
-    return operation;
-}
-
-template <typename Request>
 inline Operation* Port::accept_as_owner(Worker& worker, Socket& socket, const Request& request,
                                         int& error) {
     Operation* operation = worker.slab().take_as_owner(error);

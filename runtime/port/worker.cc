@@ -227,7 +227,7 @@ void Worker::run_tasks() {
             if (steps == kRoundCompletionsMax || owner_.has_moved_enough()) return;
             ++steps;
             owner_.advance_next();
-            sockets_turn_at_ = std::min(completed_.pushed(), ran_ + kCompletionsInRowMax);
+            sockets_turn_at_ = completed_.pushed();
         } else if (!completed_.empty() && ran_ != last) {
             ++ran_;
             run_completed(*completed_.pop());

@@ -29,9 +29,6 @@ class Worker {
  public:
     // The kernel is looked at again after this many completions.
     static constexpr int kRoundCompletionsMax = 64;
-    // Between two turns of sockets run the callbacks that were there at the first, which may cause
-    // others, and at most so many: twice what a turn completes, so that the run list stays short.
-    static constexpr uint64_t kCompletionsInRowMax = 128;
     static constexpr int64_t kIdleWait_ns = 2'000'000'000;
     static constexpr int64_t kForever_ns = -1;
     static constexpr uint32_t kSweepLookRounds = 64;
@@ -164,10 +161,12 @@ class Worker {
     int* errno_ = nullptr;  // of the worker's thread
     int64_t swept_at_ns_ = 0;
     uint32_t rounds_awake_ = 0;
-    uint64_t ran_ = 0;              // tasks of the run list so far
-    uint64_t sockets_turn_at_ = 0;  // when so many ran
-    uint64_t mail_slots_ = 0;       // that came by mail
-    uint64_t queued_ = 0;           // that went to the queue of records
+    uint64_t ran_ = 0;  // tasks of the run list so far
+    // When so many ran. All that a socket's turn completes is told before the next turn, so that
+    // the run list stays short and gives back what it holds; what those callbacks cause is not.
+    uint64_t sockets_turn_at_ = 0;
+    uint64_t mail_slots_ = 0;  // that came by mail
+    uint64_t queued_ = 0;      // that went to the queue of records
     WorkerCounters counters_;
 };
 

@@ -1,4 +1,6 @@
 // Receives into buffers of a pool.
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <functional>
 #include <string>
@@ -142,6 +144,28 @@ TEST_P(BufferPoolTest, APoolThatIsUsedUpEndsItAndNothingIsLost) {
         EXPECT_TRUE(received == sent);
         completion_port_remove(port(), pair.ours.get());
     }
+}
+
+// Spec: CP-FAIR-6
+TEST_P(BufferPoolTest, ALongRunListDoesNotUseAPoolUp) {
+    // A turn takes 64 of them, and its callbacks come behind the posts.
+    COMPLETION_PORT_BUFFER_POOL_HANDLE pool = make_pool(kKib, kKib, 128 * kKib);
+    const Pair& pair = keep(tcp_pair());
+    const std::string sent = pattern(150 * kKib);
+    write_all(pair.theirs.get(), sent);
+    ::shutdown(pair.theirs.get(), SHUT_WR);
+    std::string received;
+    Submission& receive = pooled(pair.ours.get(), pool, kMultishot);
+    receive.then([&](const COMPLETION_PORT_COMPLETION& record) { received += take(record, pool); });
+    run_on_worker_of(pair.ours.get(), [&] {
+        EXPECT_EQ(receive.submit(port()), 0);
+        const auto nothing = [](void*, const COMPLETION_PORT_COMPLETION*) {};
+        for (int i = 0; i < 2000; ++i) {
+            EXPECT_EQ(completion_port_post(port(), 0, 0, nothing, nullptr), 0);
+        }
+    });
+    EXPECT_EQ(ending_of(receive.wait_for_last().record), finished(0));
+    EXPECT_TRUE(received == sent);
 }
 
 // Spec: CP-POOL-7

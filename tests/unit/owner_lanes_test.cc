@@ -176,11 +176,19 @@ TEST_F(OwnerLanesTest, WhoMovedMuchIsNotStarved) {
 
 // Spec: CP-FAIR-7
 TEST_F(OwnerLanesTest, WhoMovedMuchGoesOnUntilItHasMovedAMebibyte) {
-    flood(kFlood, 5);
+    flood(kFlood, 6);
     flood(kOtherFlood, 2);
-    bytes_of_turn_ = ReadyLanes::kVisitBytesMax / 3 + 1;
-    EXPECT_THAT(all_turns(),
-                ElementsAre(kFlood, kFlood, kFlood, kOtherFlood, kOtherFlood, kFlood, kFlood));
+    bytes_of_turn_ = ReadyLanes::kVisitBytesMax / 4;
+    EXPECT_THAT(all_turns(), ElementsAre(kFlood, kFlood, kFlood, kFlood, kOtherFlood, kOtherFlood,
+                                         kFlood, kFlood));
+}
+
+// Spec: CP-FAIR-7
+TEST_F(OwnerLanesTest, NobodyGoesOnWhoMightThenHaveMovedMore) {
+    flood(kFlood, 2);
+    flood(kOtherFlood, 2);
+    bytes_of_turn_ = ReadyLanes::kVisitBytesMax / 2 + 1;
+    EXPECT_THAT(all_turns(), ElementsAre(kFlood, kOtherFlood, kFlood, kOtherFlood));
 }
 
 // Spec: CP-FAIR-7
@@ -195,14 +203,26 @@ TEST_F(OwnerLanesTest, WhoMovedMuchGoesOnForSoManyTurns) {
 
 // Spec: CP-FAIR-7
 TEST_F(OwnerLanesTest, WhoMovedLittleComesBetweenAndProlongsNothing) {
-    flood(kFlood, 5);
+    flood(kFlood, 6);
     flood(kOtherFlood, 1);
-    bytes_of_turn_ = ReadyLanes::kVisitBytesMax / 3 + 1;
+    bytes_of_turn_ = ReadyLanes::kVisitBytesMax / 4;
     owner_.advance_next();
     owner_.advance_next();
     become_ready(kQuiet);
+    become_ready(kOtherQuiet);
+    EXPECT_THAT(all_turns(), ElementsAre(kFlood, kFlood, kQuiet, kOtherQuiet, kFlood, kOtherFlood,
+                                         kFlood, kFlood, kFlood));
+}
+
+// Spec: CP-FAIR-7
+TEST_F(OwnerLanesTest, WhoMovedLittleDoesNotGoOn) {
+    // Each turn moves a byte, and leaves both with more to do.
+    for (int i = 0; i < 3; ++i) {
+        read(kQuiet);
+        read(kOtherQuiet);
+    }
     EXPECT_THAT(all_turns(),
-                ElementsAre(kFlood, kFlood, kQuiet, kFlood, kOtherFlood, kFlood, kFlood));
+                ElementsAre(kQuiet, kOtherQuiet, kQuiet, kOtherQuiet, kQuiet, kOtherQuiet));
 }
 
 // Spec: CP-FAIR-5
