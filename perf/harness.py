@@ -76,11 +76,10 @@ def compiler_of(build):
     return first_line([found.group(1), "--version"]) if found else "unknown"
 
 
-def congestion_control():
-    """What TCP does by default: BBR arms a timer for most packets, and Reno and CUBIC do not."""
+def setting(path):
     try:
-        with open("/proc/sys/net/ipv4/tcp_congestion_control", encoding="utf-8") as name:
-            return name.read().strip()
+        with open(f"/proc/sys/{path}", encoding="utf-8") as value:
+            return value.read().strip()
     except OSError:
         return "unknown"
 
@@ -91,7 +90,11 @@ def describe_machine(build):
         found = re.search(r"^model name\s*:\s*(.*)$", cpuinfo.read(), re.MULTILINE)
         model = found.group(1) if found else model
     return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(),
-            "compiler": compiler_of(build), "tcp_congestion_control": congestion_control(),
+            "compiler": compiler_of(build),
+            # BBR arms a timer for most packets, and Reno and CUBIC do not.
+            "tcp_congestion_control": setting("net/ipv4/tcp_congestion_control"),
+            # Of each second; -1: real-time threads are never stopped for 50 ms.
+            "sched_rt_runtime_us": setting("kernel/sched_rt_runtime_us"),
             "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "load_average": round(os.getloadavg()[0], 2)}
 
