@@ -256,7 +256,7 @@ void Worker::add_to(COMPLETION_PORT_WORKER_STATS& stats) const {
 }
 
 void Worker::run_completed(Task& task) {
-    // Nearly always; by a branch of its own, which is foreseen better than a jump by table.
+    // Nearly always.
     if (task.kind == TaskKind::kAdd) {
         run_callback(static_cast<Operation&>(task));
     } else if (task.kind == TaskKind::kSubmission) {
